@@ -1,0 +1,5 @@
+"""Run ``python -m jwcal``."""
+
+from jwcal.cli.main import main
+
+main()

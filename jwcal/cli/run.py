@@ -1,0 +1,247 @@
+"""The run command: whole pipelines, on one exposure or many."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from jwcal.cli import options
+from jwcal.core.errors import InputError, JwcalError, UsageError
+
+log = logging.getLogger(__name__)
+
+REFERENCE_KINDS = (
+    "mask", "saturation", "ipc", "superbias", "refpix", "sirskernel", "emicorr", "reset", "linearity", "rscd", "dark",
+    "gain", "readnoise", "pictureframe", "flat",
+)  # fmt: skip
+PRODUCTS = ("rateints", "fitopt")
+
+
+def _reference_options(function):
+    for kind in reversed(REFERENCE_KINDS):
+        function = click.option(f"--ref-{kind}", metavar="FITS", hidden=kind not in ("mask", "dark"), help=f"{kind.upper()} reference file; likewise for every other type.")(function)
+    return function
+
+
+@click.command("run", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("pipeline")
+@click.argument("inputs", nargs=-1, metavar="[IN]...")
+@options.output
+@click.option("--output-dir", metavar="DIR", help="Write products under their official names into DIR.")
+@click.option("--rateints", metavar="FILE", help="Also write the slopes of each integration.")
+@click.option("--fitopt", metavar="FILE", help="Also write the optional results of the ramp fit.")
+@click.option("--set", "assignments", multiple=True, metavar="STEP.PARAM=VALUE", help="Set a parameter (repeatable).")
+@click.option("--skip", "skips", multiple=True, metavar="STEP", help="Leave a step out (repeatable).")
+@click.option("--with", "replacements", multiple=True, metavar="STEP=OTHER", help="Put another step, or file.py:object, in a step's place.")
+@click.option("--after", "additions", multiple=True, metavar="STEP=OTHER", help="Add a step, or file.py:object, after one.")
+@click.option("--save-after", "saves", multiple=True, metavar="STEP:FILE", help="Also save the data as they are after a step.")
+@click.option("--as", "show_as", type=click.Choice(["shell", "make", "json"]), help="Print what would be run, and stop.")
+@_reference_options
+@options.processing
+@options.common
+def run_command(pipeline, inputs, **given):
+    """Run a PIPELINE on one exposure or on many.
+
+    PIPELINE is a name (`jwcal steps` lists them), a TOML file, or `auto`, which chooses by
+    EXP_TYPE.  One input goes to --output (or standard output); several need --output-dir, are
+    worked on -j at a time, and one that fails does not stop the others: the exit code is then
+    that of the first failure.
+    """
+    program = f"jwcal run {pipeline}"
+    options.set_up_logging(given["verbose"], given["quiet"], given["log_json"], program)
+    inputs = list(inputs) or ["-"]
+    if given["show_as"] or given["print_params"]:
+        return _show(pipeline, inputs[0], given)
+    if len(inputs) > 1:
+        return _many(pipeline, inputs, given)
+    _one(pipeline, inputs[0], given)
+    return 0
+
+
+def _sources(given):
+    from jwcal.refs.select import ReferenceSource
+
+    named = {kind: given[f"ref_{kind}"] for kind in REFERENCE_KINDS if given.get(f"ref_{kind}")}
+    return ReferenceSource(named, given["refs"])
+
+
+def _assignments(given, items):
+    steps = {i.name: i.step for i in items if i.step is not None}
+    out = {}
+    for text in given["assignments"]:
+        left, value = options.split_pair(text, "=", "--set")
+        step, param = options.split_pair(left, ".", "--set")
+        step = step.replace("-", "_")
+        if step not in steps:
+            raise UsageError(f"--set {text}: no step {step!r} here (steps: {', '.join(steps)})")
+        out.setdefault(steps[step].name, {})[steps[step].param(param).name] = value
+    for name in given["skips"]:
+        step = name.replace("-", "_")
+        if step not in steps:
+            raise UsageError(f"--skip {name}: no such step here (steps: {', '.join(steps)})")
+        out.setdefault(steps[step].name, {})["skip"] = True
+    return out
+
+
+def _plan(pipeline, exposure, given):
+    from jwcal.core import pipeline as core
+    from jwcal.core.routing import route
+
+    if pipeline == "auto":
+        pipeline = route(exposure)
+        if pipeline not in core.names():
+            raise InputError(
+                f"{exposure.label}: EXP_TYPE {exposure.meta['EXP_TYPE']} needs the pipeline {pipeline!r}, which is not built yet"
+            )
+        log.info("%s: EXP_TYPE %s goes to %s", exposure.label, exposure.meta["EXP_TYPE"], pipeline)
+    replace = [options.split_pair(t, "=", "--with") for t in given["replacements"]]
+    add = [options.split_pair(t, "=", "--after") for t in given["additions"]]
+    refuse_unsupported(exposure, pipeline)
+    return core.plan_items(pipeline, exposure.meta["INSTRUME"], replace, add)
+
+
+def refuse_unsupported(exposure, pipeline):
+    """Refuse data whose EXP_TYPE belongs to another first pipeline (guide stars, darks)."""
+    from jwcal.core.pipeline import definition
+    from jwcal.core.routing import table
+
+    kind = exposure.meta.get("EXP_TYPE")
+    entry = table().get(kind)
+    if entry is None or exposure.product not in ("uncal", "ramp"):
+        return
+    own = definition(pipeline)
+    if own.get("name") == "detector1" and entry["stage1"] == "guider":
+        raise InputError(f"{exposure.label}: EXP_TYPE {kind} needs the pipeline 'guider', which is not built yet")
+
+
+def _one(pipeline, source, given, jobs=None):
+    from jwcal.cli.steps import check_outputs
+    from jwcal.core import pipeline as core
+    from jwcal.core.exposure import open_exposure
+
+    outputs = _outputs(source, given)
+    check_outputs([p for p in outputs.values()], source, given["overwrite"])
+    saves = [options.split_pair(t, ":", "--save-after") for t in given["saves"]]
+    check_outputs([*outputs.values(), *(p for _, p in saves)], source, given["overwrite"])
+    exposure = open_exposure(source)
+    try:
+        refs = _sources(given)
+        items = _plan(pipeline, exposure, given)
+        steps = [i.step for i in items if i.step is not None]
+        layers = options.layers_from(
+            given["params_file"], given["pars"], steps, refs=refs, assignments=_assignments(given, items), meta=exposure.meta
+        )
+        if given["output_dir"]:
+            outputs = _fit_outputs(outputs, steps, layers, exposure)
+        core.run(
+            core.Job(
+                items=items,
+                layers=layers,
+                source=refs,
+                outputs=outputs,
+                saves=saves,
+                jobs=jobs or given["jobs"],
+                strict=given["strict"],
+                overwrite=given["overwrite"],
+                progress=options.progress_bar(given["progress"], f"jwcal run {pipeline}"),
+            ),
+            exposure,
+        )
+    finally:
+        exposure.fits.close()
+
+
+def _fit_outputs(outputs, steps, layers, exposure):
+    """With --output-dir and the ramp fit off, the one product is the ramp."""
+    from jwcal.core.names import with_suffix
+
+    makes_rate = any(s.gives == "rate" and not layers.resolve(s, exposure.meta.get("INSTRUME"))[0].skip for s in steps)
+    if makes_rate:
+        return outputs
+    main = Path(outputs["main"])
+    return {"main": str(main.with_name(with_suffix(main.name, "ramp")))}
+
+
+def _outputs(source, given):
+    from jwcal.core.names import with_suffix
+
+    if given["output_dir"] is None:
+        outputs = {"main": given["output"] or "-"}
+        outputs.update({p: given[p] for p in PRODUCTS if given[p]})
+        return outputs
+    if given["output"]:
+        raise UsageError("give either --output or --output-dir")
+    if source == "-":
+        raise UsageError("--output-dir needs file names as input")
+    folder = Path(given["output_dir"])
+    name = Path(source).name
+    outputs = {"main": str(folder / with_suffix(name, "rate")), "rateints": str(folder / with_suffix(name, "rateints"))}
+    if given["fitopt"]:
+        outputs["fitopt"] = str(folder / with_suffix(name, "fitopt"))
+    return outputs
+
+
+def _many(pipeline, inputs, given):
+    """Work through files, several at once, each in a process of its own pool."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    from jwcal.core.engine import worker_count
+
+    if given["output_dir"] is None:
+        raise UsageError("several inputs need --output-dir")
+    if "-" in inputs:
+        raise UsageError("standard input can only be the single input")
+    if given["saves"]:
+        raise UsageError("--save-after is for a single input")
+    at_once = min(worker_count(given["jobs"]), len(inputs))
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    first = 0
+    failed = 0
+    given = {**given, "progress": False}
+    with ProcessPoolExecutor(at_once, mp_context=multiprocessing.get_context(method)) as pool:
+        futures = [(pool.submit(_guarded, pipeline, path, given), path) for path in inputs]
+        for future, path in futures:
+            try:
+                code, message = future.result()
+            except Exception as exc:  # noqa: BLE001 - a worker that died must not stop the others
+                code, message = 1, f"{path}: {type(exc).__name__}: {exc}"
+            if code:
+                failed += 1
+                first = first or code
+                print(f"jwcal run {pipeline}: {message}", file=sys.stderr)
+    if failed:
+        print(f"jwcal run {pipeline}: {failed} of {len(inputs)} files failed", file=sys.stderr)
+    return first
+
+
+def _guarded(pipeline, path, given):
+    try:
+        _one(pipeline, path, given, jobs=1)
+    except JwcalError as exc:
+        return exc.exit_code, " ".join(str(exc).split())
+    except Exception as exc:  # noqa: BLE001 - reported with its file, the others go on
+        return 1, f"{path}: internal error: {type(exc).__name__}: {' '.join(str(exc).split())}"
+    return 0, ""
+
+
+def _show(pipeline, source, given):
+    from jwcal.cli.steps import print_params
+    from jwcal.core.exposure import open_exposure
+
+    exposure = open_exposure(source)
+    try:
+        items = _plan(pipeline, exposure, given)
+        steps = [i.step for i in items if i.step is not None]
+        assignments = _assignments(given, items)
+        if given["print_params"]:
+            return print_params(steps, given, _sources(given), assignments, meta=exposure.meta)
+        from jwcal.cli.render import render
+
+        refs = _sources(given)
+        layers = options.layers_from(given["params_file"], given["pars"], steps, refs=refs, assignments=assignments, meta=exposure.meta)
+        click.echo(render(given["show_as"], items, layers, refs, exposure, source, given["output"]), nl=False)
+    finally:
+        exposure.fits.close()
+    return 0

@@ -1,0 +1,123 @@
+"""Run a command: signals, errors and exit codes; the only place that ends the process."""
+
+import os
+import signal
+import sys
+
+from jwcal.core.errors import BROKEN_PIPE, INTERRUPTED, TERMINATED, JwcalError
+
+
+class Terminated(BaseException):
+    """Raised by SIGTERM, so that unfinished output is removed on the way out."""
+
+
+def _on_sigterm(_number, _frame):
+    raise Terminated
+
+
+def say(text, program="jwcal"):
+    """Write one line to standard error, whatever the text holds."""
+    line = f"{program}: {' '.join(str(text).split())}\n"
+    try:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def run(command, argv=None, program="jwcal"):
+    """Run a click command and return its exit code.
+
+    Parameters
+    ----------
+    command : click.Command
+        The root command.
+    argv : list of str or None
+        Arguments; None takes those of the process.
+    program : str
+        Name shown in messages.
+
+    Returns
+    -------
+    int
+        Exit code; see ``jwcal.core.errors.EXIT_CODES``.
+    """
+    import click
+
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+    except ValueError:
+        pass
+    name = program
+    for word in argv:
+        if not word.startswith("-"):
+            name = f"{program} {word}"
+            break
+    verbose = sum(a.count("v") for a in argv if a.startswith("-v") and set(a[1:]) == {"v"})
+    try:
+        result = command.main(args=list(argv), prog_name=program, standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+    except click.exceptions.Exit as exc:
+        code = exc.exit_code
+    except click.Abort:
+        code = INTERRUPTED
+    except click.UsageError as exc:
+        path = exc.ctx.command_path if exc.ctx else name
+        hint = f" (see {path} --help)" if exc.ctx else ""
+        say(f"{exc.format_message()}{hint}", path)
+        code = 2
+    except click.ClickException as exc:
+        say(exc.format_message(), name)
+        code = 2
+    except JwcalError as exc:
+        if verbose > 1:
+            _traceback()
+        say(exc, name)
+        code = exc.exit_code
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    except KeyboardInterrupt:
+        say("interrupted", name)
+        code = INTERRUPTED
+    except Terminated:
+        say("terminated", name)
+        code = TERMINATED
+    except MemoryError:
+        say("out of memory", name)
+        code = 1
+    except RecursionError as exc:
+        say(f"internal error: {exc}", name)
+        code = 1
+    except Exception as exc:  # noqa: BLE001 - the last resort of the process
+        if verbose > 1:
+            _traceback()
+        say(f"internal error: {type(exc).__name__}: {exc} (run with -vv for the traceback)", name)
+        code = 1
+    finally:
+        _clean_up()
+    return code
+
+
+def _traceback():
+    import traceback
+
+    traceback.print_exc()
+
+
+def _clean_up():
+    fits = sys.modules.get("jwcal.core.fits")
+    if fits is not None:
+        fits.cleanup_all()
+
+
+def leave(code):
+    """End the process with a code; a reader that went away must not add a message."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 1)
+        code = code or BROKEN_PIPE
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""What every command shares: FITS streams, products, flags, step declarations, the engine."""

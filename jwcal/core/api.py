@@ -1,0 +1,84 @@
+"""Use from Python: the same steps and pipelines, in memory or on files."""
+
+from jwcal.core.exposure import Exposure, open_exposure
+from jwcal.core.params import Layers
+from jwcal.refs.select import ReferenceSource
+
+
+def _source(refs):
+    if isinstance(refs, ReferenceSource):
+        return refs
+    return ReferenceSource(refs) if isinstance(refs, dict) else ReferenceSource(None, refs)
+
+
+def _unpack(results):
+    return next(iter(results.values())) if len(results) == 1 else results
+
+
+def run_step(step, exposure, *, refs=None, jobs=None, params=None):
+    """Run one step in memory; see `jwcal.core.step.Step.__call__`."""
+    from jwcal.core.pipeline import Item, Job, run
+
+    values = {}
+    for name, value in (params or {}).items():
+        try:
+            values[step.param(name).name] = value
+        except Exception:
+            raise TypeError(f"{step.name}() got an unexpected parameter {name!r}") from None
+    layers = Layers()
+    layers.add("call", {step.name: values} if values else {})
+    outputs = {"main": None}
+    if step.gives == "rate" and step.takes == "ramp":
+        outputs["rateints"] = None
+    job = Job([Item(step.name, step=step)], layers, _source(refs), outputs, jobs=jobs)
+    return _unpack(run(job, exposure))
+
+
+def run_pipeline(name, source, *, refs=None, params=None, output=None, rateints=None, jobs=None, overwrite=False, strict=False):
+    """Run a pipeline.
+
+    Parameters
+    ----------
+    name : str
+        Pipeline name, or "auto" to choose by EXP_TYPE.
+    source : str or Exposure
+        File name or exposure.
+    refs : str, dict or None
+        Directory of reference files, or a mapping of type to file.
+    params : dict of str to dict, optional
+        Parameter values by step.
+    output, rateints : str or None
+        Files to write; None keeps the product in memory and returns it.
+    jobs : int or None
+        Threads.
+    overwrite : bool
+        Replace existing files.
+    strict : bool
+        A missing reference is an error.
+
+    Returns
+    -------
+    dict of str to Exposure
+        The products kept in memory.
+
+    Raises
+    ------
+    JwcalError
+        With the exit code of the failure.
+    """
+    from jwcal.core import pipeline
+    from jwcal.core.routing import route
+
+    exposure = source if isinstance(source, Exposure) else open_exposure(source)
+    try:
+        if name == "auto":
+            name = route(exposure)
+        items = pipeline.plan_items(name, exposure.meta["INSTRUME"])
+        layers = Layers()
+        layers.add("call", params or {})
+        outputs = {"main": output, "rateints": rateints}
+        job = pipeline.Job(items, layers, _source(refs), outputs, jobs=jobs, overwrite=overwrite, strict=strict)
+        return pipeline.run(job, exposure)
+    finally:
+        if exposure is not source:
+            exposure.fits.close()

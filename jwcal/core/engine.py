@@ -1,0 +1,576 @@
+"""The engine: walks a frame in tiles and runs the declared steps on each while it is hot.
+
+A tile is a box of rows with all its integrations and groups, so every step that works on
+single pixels, also one that compares integrations, runs on it; memory does not grow with the
+number of integrations because the boxes get smaller.  Steps that need neighbours get a halo of
+extra rows, computed again by each tile; steps that need the reference pixels of the frame see
+strips of it first.  Results depend neither on the tile size nor on the number of threads.
+"""
+
+import logging
+import os
+import threading
+from collections import Counter
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from types import SimpleNamespace
+
+import numpy as np
+
+from jwcal.core.errors import DataError, JwcalError
+from jwcal.core.step import Skip
+
+log = logging.getLogger(__name__)
+
+TILE_BYTES = 3 << 20
+TILE_LIMIT = 40 << 20
+STRIP_BYTES = 32 << 20
+RAMP_DTYPES = {"SCI": "f4", "GROUPDQ": "u1", "PIXELDQ": "u4", "ZEROFRAME": "f4", "AVDRKCUR": "f4"}
+
+
+class Node:
+    """A step with its parameters, references and plan for one exposure.
+
+    Attributes
+    ----------
+    step : Step
+        The step.
+    p : types.SimpleNamespace
+        Parameter values.
+    refs : dict
+        Open `ReferenceFile` (or None) by type.
+    plan : object
+        What the step's setup returned.
+    halo : int
+        Rows and columns of neighbours it needs.
+    corrections : dict
+        Integration number to what its solve hook returned.
+    """
+
+    def __init__(self, step, p, refs):
+        self.step, self.p, self.refs = step, p, refs
+        self.plan, self.halo, self.corrections = None, 0, {}
+        self.all_dnu = None
+        self.counts = Counter()
+
+    def prepare(self, exposure):
+        """Run the setup hook; `Skip` passes through to the caller."""
+        if self.step.setup_hook is not None:
+            self.plan = self.step.setup_hook(exposure, self.refs, self.p)
+        self.halo = self.step.halo(self.plan) if callable(self.step.halo) else self.step.halo
+
+
+class Tile:
+    """A box of an exposure: planes as arrays, changed in place by the steps.
+
+    Attributes
+    ----------
+    meta : Meta
+        Keywords of the exposure.
+    box : (int, int, int, int)
+        y0, y1, x0, x1 of the arrays in the exposure's frame, half-open.
+    core : (int, int, int, int)
+        The part of the arrays that will be kept (the rest is halo).
+    i0, i1 : int
+        Integrations of the file held here, half-open.
+    plan : object
+        Plan of the step being run.
+    all_dnu : (nint, ngroup) bool numpy.ndarray or None
+        Groups that are DO_NOT_USE in the whole frame, for steps that asked for it.
+    """
+
+    def __init__(self, planes, meta, box, core, ints):
+        self.planes = planes
+        self.meta = meta
+        self.box, self.core = box, core
+        self.i0, self.i1 = ints
+        self.plan = self.all_dnu = self._node = self._counts = None
+
+    def __getitem__(self, name):
+        return self.planes[name]
+
+    def __setitem__(self, name, array):
+        self.planes[name] = array
+
+    def __contains__(self, name):
+        return name in self.planes
+
+    def get(self, name, default=None):
+        """Plane, or the default."""
+        return self.planes.get(name, default)
+
+    def count(self, name, number):
+        """Add to a counter of the running step; totals reach its finish hook."""
+        self._counts[name] += int(number)
+
+    def correction(self, integration):
+        """What the step's solve hook returned for an integration of the file."""
+        return self._node.corrections[integration]
+
+    def bind(self, node, counts):
+        """Make `node` the running step."""
+        self._node, self._counts = node, counts
+        self.plan, self.all_dnu = node.plan, node.all_dnu
+
+    def shrink(self, halo):
+        """Drop the halo rows and columns beyond `halo`."""
+        cy0, cy1, cx0, cx1 = self.core
+        ny, nx = self.box[1] - self.box[0], self.box[3] - self.box[2]
+        y0, y1 = max(cy0 - halo, 0), min(cy1 + halo, ny)
+        x0, x1 = max(cx0 - halo, 0), min(cx1 + halo, nx)
+        if (y0, y1, x0, x1) == (0, ny, 0, nx):
+            return
+        narrow = (x0, x1) != (0, nx)
+        for name, array in self.planes.items():
+            part = array[..., y0:y1, x0:x1]
+            self.planes[name] = np.ascontiguousarray(part) if narrow else part
+        by, bx = self.box[0], self.box[2]
+        self.box = (by + y0, by + y1, bx + x0, bx + x1)
+        self.core = (cy0 - y0, cy1 - y0, cx0 - x0, cx1 - x0)
+
+    def kept(self, name):
+        """Return the core part of a plane."""
+        y0, y1, x0, x1 = self.core
+        return self.planes[name][..., y0:y1, x0:x1]
+
+    @property
+    def core_box(self):
+        """The core in the exposure's frame."""
+        by, bx = self.box[0], self.box[2]
+        y0, y1, x0, x1 = self.core
+        return (by + y0, by + y1, bx + x0, bx + x1)
+
+
+class _Buffers:
+    """Arrays that live as long as a thread: fresh pages are the largest single cost of a tile."""
+
+    def __init__(self):
+        self._memory = {}
+
+    def get(self, key, shape, dtype):
+        dtype = np.dtype(dtype)
+        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        memory = self._memory.get(key)
+        if memory is None or memory.size < nbytes:
+            memory = self._memory[key] = np.empty(nbytes, np.uint8)
+        return memory[:nbytes].view(dtype).reshape(shape)
+
+
+def worker_count(jobs=None):
+    """Threads to use: the number asked for, or the processors this process may use."""
+    if jobs:
+        return jobs
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def slice_for(nodes, needed):
+    """Steps that planes depend on, going backwards.
+
+    Parameters
+    ----------
+    nodes : list of Node
+        Steps in order.
+    needed : iterable of str
+        Planes wanted after the last of them.
+
+    Returns
+    -------
+    list of Node
+        Those whose changes reach the wanted planes.
+    set of str
+        Planes that must be loaded.
+    """
+    needed = set(needed)
+    chosen = []
+    for node in reversed(nodes):
+        if needed & set(node.step.changes):
+            chosen.append(node)
+            needed |= set(node.step.uses)
+    return chosen[::-1], needed
+
+
+class Pass:
+    """One walk over the frame: a run of tile steps from one store to some sinks.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        The input.
+    nodes : list of Node
+        Prepared steps, all of scope "tile".
+    sinks : list of (int, sink)
+        Number of steps after which the sink gets the tile, and the sink.
+    jobs : int
+        Threads.
+    progress : callable or None
+        Called with the fraction done.
+    """
+
+    def __init__(self, exposure, nodes, sinks, jobs=1, progress=None):
+        self.exposure, self.nodes, self.sinks = exposure, nodes, sinks
+        self.jobs, self.progress = jobs, progress
+        self.local = threading.local()
+        self.lock = threading.Lock()
+        self.ramp = len(exposure.shape) == 4
+        self.frame = exposure.frame
+
+    def run(self):
+        """Walk the frame.
+
+        Raises
+        ------
+        JwcalError
+            The first failure of any thread.
+        """
+        for k, node in enumerate(self.nodes):
+            if node.step.needs_all_dnu and self.ramp:
+                known = next((n.all_dnu for n in self.nodes[:k] if n.all_dnu is not None), None)
+                node.all_dnu = self._survey(k) if known is None else known
+            if node.step.probe_hook is not None:
+                self._probe(k)
+        planes = self._planes(self.nodes, [s for _, s in self.sinks])
+        halo = sum(n.halo for n in self.nodes)
+        boxes = self._boxes(halo, planes)
+        self._map(lambda box: self._tile(box, planes, halo), boxes)
+
+    def _planes(self, nodes, sinks):
+        wanted = set()
+        for node in nodes:
+            wanted |= set(node.step.uses) | set(node.step.changes)
+        for sink in sinks:
+            wanted |= set(sink.wants)
+        return self._loadable(wanted)
+
+    def _loadable(self, wanted):
+        """Planes to have in a tile: stored ones, and the flags every ramp gets."""
+        out = []
+        for name in self.exposure.store.names():
+            if name in wanted:
+                out.append(name)
+        if self.ramp:
+            out += [n for n in ("PIXELDQ", "GROUPDQ") if n in wanted and n not in out]
+        return out
+
+    def _shape(self, name, box, ints):
+        rows, cols = box[1] - box[0], box[3] - box[2]
+        if self.exposure.has(name):
+            lead = list(self.exposure.store.shape(name)[:-2])
+        else:
+            lead = [] if name == "PIXELDQ" else list(self.exposure.shape[:-2])
+        if lead and self.has_ints(name) and ints is not None:
+            lead[0] = ints[1] - ints[0]
+        return (*lead, rows, cols)
+
+    def has_ints(self, name):
+        """Whether the first axis of a plane counts integrations."""
+        return len(self.exposure.shape) > 2 and name not in ("PIXELDQ", "AVDRKCUR")
+
+    def _dtype(self, name):
+        if self.ramp:
+            return RAMP_DTYPES.get(name, "f4")
+        return "u4" if name == "DQ" else "f4"
+
+    def _row_bytes(self, planes):
+        total = 0
+        for name in planes:
+            shape = self._shape(name, (0, 1, 0, self.frame[1]), None)
+            total += int(np.prod(shape, dtype=np.int64)) * np.dtype(self._dtype(name)).itemsize
+        return max(total, 1)
+
+    def _boxes(self, halo, planes):
+        ny, nx = self.frame
+        row = self._row_bytes(planes)
+        rows = max(TILE_BYTES // row, 1)
+        # A tile should be much taller than its halo, as long as it stays small.
+        rows = max(rows, min(12 * halo, max(TILE_LIMIT // row, 1)))
+        rows = int(min(rows, max(-(-ny // (2 * self.jobs)), 1), ny))
+        count = -(-ny // rows)
+        edges = [ny * k // count for k in range(count + 1)]
+        return [(a, b, 0, nx) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+    def _map(self, work, items):
+        done = 0
+        if self.jobs <= 1 or len(items) <= 1:
+            for item in items:
+                work(item)
+                done += 1
+                if self.progress:
+                    self.progress(done / len(items))
+            return
+        with ThreadPoolExecutor(min(self.jobs, len(items))) as pool:
+            futures = [pool.submit(work, item) for item in items]
+            if self.progress:
+                for future in futures:
+                    future.add_done_callback(self._advance(len(items)))
+            finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in waiting:
+                future.cancel()
+            for future in finished:
+                future.result()
+
+    def _advance(self, total):
+        state = SimpleNamespace(done=0)
+
+        def callback(_future):
+            with self.lock:
+                state.done += 1
+                self.progress(state.done / total)
+
+        return callback
+
+    def _buffers(self):
+        if not hasattr(self.local, "buffers"):
+            self.local.buffers = _Buffers()
+        return self.local.buffers
+
+    def load(self, core, halo, planes, ints=None, buffers=None):
+        """Read a tile.
+
+        Parameters
+        ----------
+        core : (y0, y1, x0, x1)
+            Box wanted.
+        halo : int
+            Extra rows and columns around it, where the frame has them.
+        planes : list of str
+            Planes to load; flags that are not stored start at zero.
+        ints : (int, int) or None
+            Integrations; None is all.
+        buffers : _Buffers or None
+            Source of reusable memory; None allocates.
+
+        Returns
+        -------
+        Tile
+        """
+        ny, nx = self.frame
+        box = (max(core[0] - halo, 0), min(core[1] + halo, ny), max(core[2] - halo, 0), min(core[3] + halo, nx))
+        store = self.exposure.store
+        arrays = {}
+        for name in planes:
+            shape, dtype = self._shape(name, box, ints), self._dtype(name)
+            out = buffers.get(name, shape, dtype) if buffers else np.empty(shape, dtype)
+            if self.exposure.has(name):
+                index = (slice(*ints),) if ints is not None and self.has_ints(name) else ()
+                store.read(name, box, index=index, out=out)
+            else:
+                out[...] = 0
+            arrays[name] = out
+        y0, x0 = core[0] - box[0], core[2] - box[2]
+        inner = (y0, y0 + core[1] - core[0], x0, x0 + core[3] - core[2])
+        nint = self.exposure.shape[0] if len(self.exposure.shape) > 2 else 1
+        return Tile(arrays, self.exposure.meta, box, inner, ints or (0, nint))
+
+    def _references(self, node, tile, cache, buffers):
+        refs = {}
+        for ref in node.step.refs:
+            file = node.refs.get(ref.kind)
+            if file is None:
+                refs[ref.kind] = None
+            elif ref.load is not None:
+                refs[ref.kind] = ref.load(file, tile.box, node.plan)
+            else:
+                refs[ref.kind] = {
+                    name: self._reference_plane(file, ref, name, dtype, tile.box, cache, buffers)
+                    for name, dtype in ref.planes.items()
+                }
+        return refs
+
+    @staticmethod
+    def _reference_plane(file, ref, name, dtype, box, cache, buffers):
+        if name not in file and name in ref.optional_planes:
+            return None
+        key = (file.path, name)
+        held = cache.get(key)
+        if held is not None:
+            hbox, array = held
+            if hbox[0] <= box[0] and hbox[1] >= box[1] and hbox[2:] == box[2:] and array.ndim == 2:
+                return array[box[0] - hbox[0] : box[1] - hbox[0]]
+            if hbox == box:
+                return array
+        shape = (*file.shape(name)[:-2], box[1] - box[0], box[3] - box[2])
+        out = buffers.get(key, shape, dtype) if buffers and held is None else None
+        array = file.read(name, box, dtype=dtype, out=out)
+        if held is None:
+            cache[key] = (box, array)
+        return array
+
+    def _apply(self, node, tile, cache, buffers, counts):
+        tile.bind(node, counts)
+        refs = self._references(node, tile, cache, buffers)
+        try:
+            return node.step.function(tile, refs, node.p)
+        except Skip as exc:
+            raise DataError(f"{node.step.name}: asked to be skipped in the middle of the data ({exc})") from None
+        except JwcalError:
+            raise
+        except Exception as exc:
+            message = f"step {node.step.name} failed: {type(exc).__name__}: {exc}"
+            raise JwcalError(" ".join(message.split())) from exc
+
+    def _tile(self, core, planes, halo):
+        buffers = self._buffers()
+        tile = self.load(core, halo, planes, buffers=buffers)
+        cache = {}
+        products = None
+        counts = [Counter() for _ in self.nodes]
+        self._deliver(0, tile, products)
+        for k, node in enumerate(self.nodes, 1):
+            if products is None:
+                made = self._apply(node, tile, cache, buffers, counts[k - 1])
+                halo -= node.halo
+                if node.halo:
+                    tile.shrink(halo)
+                if isinstance(made, dict):
+                    tile.shrink(0)
+                    products = {name: self._product_tile(tile, planes_) for name, planes_ in made.items()}
+            else:
+                for name in ("rate", "rateints"):
+                    if name in products:
+                        self._apply(node, products[name], cache, buffers, counts[k - 1])
+            self._deliver(k, tile, products)
+        with self.lock:
+            for node, count in zip(self.nodes, counts, strict=True):
+                node.counts.update(count)
+
+    @staticmethod
+    def _product_tile(tile, planes):
+        rows = tile.box[1] - tile.box[0], tile.box[3] - tile.box[2]
+        return Tile(dict(planes), tile.meta, tile.box, (0, rows[0], 0, rows[1]), (tile.i0, tile.i1))
+
+    def _deliver(self, k, tile, products):
+        for position, sink in self.sinks:
+            if position == k:
+                source = tile if products is None else products.get(sink.product)
+                if source is None:
+                    continue
+                box = source.core_box
+                for name in sink.wants:
+                    if name in source:
+                        sink.write(name, box, source.kept(name))
+
+    def _survey(self, k):
+        """Which groups are DO_NOT_USE in every pixel of the frame just before step k."""
+        nodes, needed = slice_for(self.nodes[:k], {"GROUPDQ"})
+        planes = self._loadable(needed)
+        halo = sum(n.halo for n in nodes)
+        nint, ngroup = self.exposure.shape[:2]
+        unresolved = np.ones((nint, ngroup), bool)
+        if "GROUPDQ" not in planes:
+            return np.zeros((nint, ngroup), bool)
+
+        def look(box):
+            open_groups = np.argwhere(unresolved)
+            if len(open_groups) == 0:
+                return
+            buffers = self._buffers()
+            tile = self.load(box, halo, planes, buffers=buffers)
+            cache, left = {}, halo
+            for node in nodes:
+                self._apply(node, tile, cache, buffers, Counter())
+                left -= node.halo
+                if node.halo:
+                    tile.shrink(left)
+            flags = tile.kept("GROUPDQ")
+            for i, g in open_groups:
+                if unresolved[i, g] and not (flags[i, g] & 1).all():
+                    unresolved[i, g] = False
+
+        boxes = self._boxes(halo, planes)
+        # The middle of the frame nearly always settles every group at once.
+        middle = len(boxes) // 2
+        look(boxes[middle])
+        if unresolved.any():
+            self._map(look, boxes[:middle] + boxes[middle + 1 :])
+        return unresolved
+
+    def _probe(self, k):
+        """Let a step see strips of the frame, as the steps before it leave them."""
+        node = self.nodes[k]
+        boxes = node.step.probe_hook(self.exposure, node.plan)
+        nodes, needed = slice_for(self.nodes[:k], node.step.uses)
+        for before in nodes:
+            if before.step.span != "integration":
+                raise JwcalError(f"{node.step.name} cannot come after {before.step.name}")
+        planes = self._loadable(needed)
+        halo = sum(n.halo for n in nodes)
+        nint = self.exposure.shape[0]
+        area = sum((b[1] - b[0] + 2 * halo) * (b[3] - b[2] + 2 * halo) for b in boxes)
+        size = max(area * self.exposure.shape[1] * 5, 1)
+        batch = int(min(max(STRIP_BYTES // size, 1), -(-nint // self.jobs)))
+        caches = [{} for _ in boxes]
+        lock = [threading.Lock() for _ in boxes]
+        starts = range(0, nint, batch)
+
+        def run(start):
+            ints = (start, min(start + batch, nint))
+            strips = []
+            for box, cache, guard in zip(boxes, caches, lock, strict=True):
+                tile = self.load(box, halo, planes, ints=ints)
+                left = halo
+                for before in nodes:
+                    with guard:
+                        tile.bind(before, Counter())
+                        refs = cache.get(before)
+                        if refs is None:
+                            refs = cache[before] = self._references(before, tile, {}, None)
+                    before.step.function(tile, refs, before.p)
+                    left -= before.halo
+                    if before.halo:
+                        tile.shrink(left)
+                tile.shrink(0)
+                strips.append(tile)
+            for i in range(*ints):
+                one = [self._one(strip, i) for strip in strips]
+                node.corrections[i] = node.step.solve_hook(one, self.exposure, node.plan, node.p)
+
+        self._map(run, list(starts))
+
+    def _one(self, tile, i):
+        planes = {
+            name: array[i - tile.i0 : i - tile.i0 + 1] if self.has_ints(name) else array
+            for name, array in tile.planes.items()
+        }
+        part = Tile(planes, tile.meta, tile.box, tile.core, (i, i + 1))
+        part.plan = tile.plan
+        return part
+
+
+def run_frames(exposure, node, jobs=1):
+    """Run a step of scope "integration" or "exposure" in place on an exposure in memory.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        With an `ArrayStore`.
+    node : Node
+        The prepared step.
+    jobs : int
+        Not used: such steps see whole frames and order matters to some.
+
+    Returns
+    -------
+    dict or None
+        Products, if the step makes some.
+    """
+    ny, nx = exposure.frame
+    box = (0, ny, 0, nx)
+    walk = Pass(exposure, [node], [], jobs)
+    nint = exposure.shape[0] if len(exposure.shape) > 2 else 1
+    batches = [(0, nint)] if node.step.scope == "exposure" else [(i, i + 1) for i in range(nint)]
+    made = None
+    for ints in batches:
+        arrays = {
+            name: array[slice(*ints)] if walk.has_ints(name) else array
+            for name, array in exposure.store.planes.items()
+        }
+        tile = Tile(dict(arrays), exposure.meta, box, box, ints)
+        made = walk._apply(node, tile, {}, None, node.counts)  # noqa: SLF001 - same module
+        for name, array in tile.planes.items():
+            if array is not arrays.get(name):
+                if name not in exposure.store.planes:
+                    exposure.store.create(name, (*exposure.store.shape("SCI")[: -array.ndim], *array.shape), array.dtype)
+                exposure.store.planes[name][slice(*ints) if walk.has_ints(name) else ...] = array
+    return made

@@ -1,0 +1,326 @@
+"""An exposure: headers, planes that are read when asked for, and extensions that only pass through."""
+
+import logging
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from jwcal.core.errors import InputError
+from jwcal.core.header import Header
+
+log = logging.getLogger(__name__)
+
+_TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str}
+
+
+@cache
+def products():
+    """Product definitions of ``data/products.toml`` (dict by name)."""
+    return tomllib.loads(files("jwcal.data").joinpath("products.toml").read_text())
+
+
+@cache
+def keywords():
+    """Keyword definitions of ``data/keywords.toml`` (dict by keyword)."""
+    return tomllib.loads(files("jwcal.data").joinpath("keywords.toml").read_text())
+
+
+class Meta:
+    """Typed view of the primary and SCI headers.
+
+    Parameters
+    ----------
+    primary, sci : Header
+        The two headers; the primary wins.
+    label : str
+        Name of the file for messages.
+    """
+
+    def __init__(self, primary, sci, label):
+        self.primary, self.sci, self.label = primary, sci, label
+
+    def __contains__(self, key):
+        return key in self.primary or key in self.sci
+
+    def __getitem__(self, key):
+        value = self.get(key)
+        if value is None:
+            raise InputError(f"{self.label}: header keyword {key} is missing")
+        return value
+
+    def get(self, key, default=None):
+        """Value of a keyword, checked against its declared type, or the default."""
+        header = self.primary if key in self.primary else self.sci
+        value = header.get(key)
+        if value is None:
+            return default
+        rule = keywords().get(key)
+        if rule is None:
+            return value
+        kind = _TYPES[rule["type"]]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{self.label}: header keyword {key} = {value!r} should be of type {rule['type']}")
+        if rule.get("values") and value not in rule["values"]:
+            raise InputError(f"{self.label}: header keyword {key} = {value!r} is not one of {', '.join(map(str, rule['values']))}")
+        if "min" in rule and value < rule["min"]:
+            raise InputError(f"{self.label}: header keyword {key} = {value} is below {rule['min']}")
+        return value
+
+    def set(self, key, value):
+        """Set a keyword of the output, where it stands or in the primary header."""
+        header = self.sci if key in self.sci and key not in self.primary else self.primary
+        comment = keywords().get(key, {}).get("comment")
+        header.set(key, value, comment if key not in header else None)
+
+
+class ArrayStore:
+    """Planes in memory, or in an unlinked temporary file when they are large.
+
+    Parameters
+    ----------
+    planes : dict or None
+        Arrays by plane name.
+    limit : int
+        Bytes above which `create` uses a temporary file.
+    """
+
+    def __init__(self, planes=None, limit=1 << 29):
+        self.planes = dict(planes or {})
+        self.limit = limit
+
+    def names(self):
+        """Plane names."""
+        return list(self.planes)
+
+    def shape(self, name):
+        """Shape of a plane."""
+        return self.planes[name].shape
+
+    def create(self, name, shape, dtype):
+        """Add a zero-filled plane and return it."""
+        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if nbytes > self.limit:
+            import tempfile
+
+            with tempfile.TemporaryFile(prefix="jwcal-") as scratch:
+                self.planes[name] = np.memmap(scratch, dtype=dtype, mode="w+", shape=tuple(shape))
+        else:
+            self.planes[name] = np.zeros(shape, dtype)
+        return self.planes[name]
+
+    def read(self, name, box=None, index=(), out=None):
+        """Copy a box of a plane (all leading axes, or those of `index`) into `out`."""
+        plane = self.planes[name][index]
+        if box is not None:
+            plane = plane[..., box[0] : box[1], box[2] : box[3]]
+        if out is None:
+            return np.array(plane)
+        out[...] = plane
+        return out
+
+    def write(self, name, box, array, index=()):
+        """Store a box of a plane."""
+        self.planes[name][index][..., box[0] : box[1], box[2] : box[3]] = array
+
+
+class FileStore:
+    """Planes of an open FITS file."""
+
+    def __init__(self, fits, names):
+        self.fits = fits
+        self.hdus = {name: fits[name] for name in names}
+
+    def names(self):
+        """Plane names."""
+        return list(self.hdus)
+
+    def shape(self, name):
+        """Shape of a plane."""
+        return self.hdus[name].shape
+
+    def read(self, name, box=None, index=(), out=None):
+        """Read a box of a plane (all leading axes, or those of `index`)."""
+        hdu = self.hdus[name]
+        if index == () and box is not None and out is not None:
+            return hdu.read_tile(box, out)
+        array = hdu.read(index=index or None, box=box)
+        if out is None:
+            return array
+        out[...] = array
+        return out
+
+
+class Exposure:
+    """One product in memory or on disk.
+
+    Parameters
+    ----------
+    product : str
+        Name in ``products.toml``.
+    primary : Header
+        Primary header.
+    headers : dict of str to Header
+        Header of each plane.
+    store : ArrayStore or FileStore
+        Where the planes are.
+    extras : list of HDU
+        Other extensions, passed through as bytes.
+    label : str
+        File name for messages.
+    """
+
+    def __init__(self, product, primary, headers, store, extras=(), label="exposure"):
+        self.product = product
+        self.primary, self.headers = primary, headers
+        self.store, self.extras = store, list(extras)
+        self.label = label
+        first = headers.get("SCI") or next(iter(headers.values()), Header())
+        self.meta = Meta(primary, first, label)
+        self.tables = []
+        self.history = []
+
+    @property
+    def shape(self):
+        """Shape of the SCI plane."""
+        return tuple(self.store.shape("SCI"))
+
+    @property
+    def frame(self):
+        """(ny, nx) of the planes."""
+        return self.shape[-2:]
+
+    @property
+    def substrt(self):
+        """0-based (y, x) of the frame in the full detector."""
+        return self.meta.get("SUBSTRT2", 1) - 1, self.meta.get("SUBSTRT1", 1) - 1
+
+    def has(self, name):
+        """Whether a plane is there."""
+        return name in self.store.names()
+
+    def __contains__(self, name):
+        return self.has(name)
+
+    def __getitem__(self, name):
+        """Return a whole plane as a native array."""
+        if not self.has(name):
+            raise KeyError(name)
+        if isinstance(self.store, ArrayStore):
+            return self.store.planes[name]
+        return self.store.read(name)
+
+    def table(self, name):
+        """Rows of a table extension as a structured array, or None."""
+        for hdu in self.extras:
+            if hdu.name == name and hdu.kind == "table":
+                return hdu.table()
+        return None
+
+    def write(self, path, *, overwrite=False):
+        """Write the product as a FITS file ("-" for standard output)."""
+        from jwcal.core.output import write_exposure
+
+        write_exposure(self, path, overwrite=overwrite)
+
+
+def open_exposure(path):
+    """Open a FITS product.
+
+    Parameters
+    ----------
+    path : str
+        File name, or "-" for standard input.
+
+    Returns
+    -------
+    Exposure
+
+    Raises
+    ------
+    InputError
+        If it is not a product jwcal knows.
+    """
+    from jwcal.core.fits import open_fits
+
+    fits = open_fits(path)
+    try:
+        return _from_fits(fits)
+    except BaseException:
+        fits.close()
+        raise
+
+
+def _from_fits(fits):
+    label = fits.label
+    if "SCI" not in fits:
+        raise InputError(f"{label}: no SCI extension; not a JWST exposure")
+    product = _recognise(fits)
+    spec = products()[product]["planes"]
+    names = [name for name in spec if name in fits]
+    for name in spec:
+        if name not in fits and not spec[name].get("optional"):
+            raise InputError(f"{label}: extension {name} is missing")
+    shape = fits["SCI"].shape
+    axes = dict(zip(spec["SCI"]["axes"], shape, strict=True))
+    for name in names:
+        want = tuple(axes[a] for a in spec[name]["axes"])
+        if fits[name].shape != want:
+            raise InputError(f"{label}: {name} has shape {fits[name].shape}, SCI needs {want}")
+    extras = [hdu for hdu in fits.hdus[1:] if hdu.name not in names]
+    exposure = Exposure(
+        product,
+        fits.primary.header.copy(),
+        {name: fits[name].header.copy() for name in names},
+        FileStore(fits, names),
+        extras,
+        label,
+    )
+    exposure.fits = fits
+    exposure.datamodl = fits.primary.header.get("DATAMODL")
+    _check_counts(exposure)
+    return exposure
+
+
+def _recognise(fits):
+    label = fits.label
+    sci = fits["SCI"]
+    ndim = len(sci.shape)
+    has = fits.__contains__
+    if ndim == 0 or 0 in sci.shape:
+        raise InputError(f"{label}: SCI holds no data")
+    if ndim == 4:
+        return "ramp" if has("GROUPDQ") or has("PIXELDQ") else "uncal"
+    name = {2: "rate", 3: "rateints"}.get(ndim)
+    if name is None or not has("DQ"):
+        raise InputError(f"{label}: SCI has {ndim} axes and no matching flags; not a product jwcal can read")
+    if str(fits.primary.header.get("S_PHOTOM", "")).strip() == "COMPLETE" or not (
+        has("ERR") and has("VAR_POISSON") and has("VAR_RNOISE")
+    ):
+        raise InputError(f"{label}: a calibrated product of a later stage ({_what(fits)}); this command needs a ramp or a rate")
+    return name
+
+
+def _what(fits):
+    return str(fits.primary.header.get("DATAMODL") or fits.primary.header.get("FILENAME") or "unknown model").strip()
+
+
+def _check_counts(exposure):
+    """Refuse headers that contradict the data; every later number would be wrong."""
+    meta, shape = exposure.meta, exposure.shape
+    if len(shape) == 4:
+        ngroups = meta.get("NGROUPS")
+        if ngroups is not None and ngroups != shape[1]:
+            raise InputError(f"{exposure.label}: NGROUPS = {ngroups} but SCI has {shape[1]} groups")
+    if len(shape) >= 3:
+        first, last, nints = meta.get("INTSTART"), meta.get("INTEND"), meta.get("NINTS")
+        if first is not None and last is not None:
+            count = last - first + 1
+        else:
+            count = nints
+        if count is not None and count != shape[0]:
+            raise InputError(f"{exposure.label}: the header says {count} integrations but SCI has {shape[0]}")
+    sizes = meta.get("SUBSIZE2"), meta.get("SUBSIZE1")
+    if None not in sizes and sizes != exposure.frame:
+        raise InputError(f"{exposure.label}: SUBSIZE says {sizes[0]} x {sizes[1]} but SCI is {exposure.frame[0]} x {exposure.frame[1]}")

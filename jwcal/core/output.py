@@ -1,0 +1,248 @@
+"""Where products go: FITS files and streams, written tile by tile, or memory."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jwcal.core.exposure import ArrayStore, Exposure, keywords, products
+from jwcal.core.header import Header
+
+_STRUCTURE = {
+    "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO",
+    "CHECKSUM", "DATASUM", "NEXTEND",
+}  # fmt: skip
+
+
+class MemorySink:
+    """Collects a product in memory.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Headers and extensions to start from.
+    product : str
+        Product made.
+    planes : dict of str to (shape, dtype)
+        Planes to collect.
+    """
+
+    def __init__(self, exposure, product, planes):
+        self.product = product
+        self.wants = tuple(planes)
+        self.store = ArrayStore()
+        for name, (shape, dtype) in planes.items():
+            self.store.create(name, shape, dtype)
+        self.result = derive(exposure, product, planes, self.store)
+
+    def write(self, name, box, array):
+        """Store the box of a plane."""
+        self.store.write(name, box, array)
+
+    def finish(self, keys, meta):
+        """Copy the keywords that are known only now."""
+        for key in keys:
+            self.result.meta.set(key, meta.get(key))
+
+    def abort(self):
+        """Nothing to undo."""
+
+
+class FitsSink:
+    """Writes a product to a FITS file or to standard output.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Headers and extensions to start from; its store serves the planes that do not change.
+    product : str
+        Product made.
+    planes : dict of str to (shape, dtype)
+        Planes in file order.
+    path : str
+        File name, or "-".
+    changed : collection of str
+        Planes that tiles deliver; the others are copied as bytes.
+    overwrite : bool
+        Replace an existing file.
+    expect : sequence of str
+        Keywords that get their value at the end.
+    """
+
+    def __init__(self, exposure, product, planes, path, *, changed, overwrite=False, expect=()):
+        from jwcal.core.fits import create_fits
+
+        self.product, self.path = product, path
+        self.wants = tuple(name for name in planes if name in changed)
+        out = derive(exposure, product, planes, exposure.store)
+        if path != "-":
+            out.primary.set("FILENAME", Path(path).name, "Name of the file")
+        for key in expect:
+            if key not in out.meta:
+                out.primary.set(key, None, keywords().get(key, {}).get("comment"))
+        self.meta = out.meta
+        self.out = create_fits(path, overwrite=overwrite)
+        try:
+            self._lay_out(out, planes)
+        except BaseException:
+            self.out.abort()
+            raise
+
+    def _lay_out(self, out, planes):
+        self.primary = self.out.add(out.primary)
+        self.meta.primary = self.primary.header
+        self.slots = {}
+        for name, (shape, dtype) in planes.items():
+            header = out.headers[name]
+            if name in self.wants:
+                self.slots[name] = self.out.add(header, shape, dtype)
+            else:
+                hdu = out.store.hdus[name]
+                self.out.add_raw(hdu.header_bytes(), hdu.fd, hdu.offset, hdu.nbytes)
+        for hdu in out.extras:
+            self.out.add_raw(hdu.header_bytes(), hdu.fd, hdu.offset, hdu.nbytes)
+        for name, rows in out.tables:
+            self.out.add_table(name, rows)
+
+    def write(self, name, box, array):
+        """Write the box of a plane; safe to call from several threads."""
+        self.slots[name].write_tile(box, array)
+
+    def finish(self, keys, meta):
+        """Fill in the keywords that are known only now, and put the file in its place."""
+        for key in keys:
+            self.meta.set(key, meta.get(key))
+        self.out.commit()
+
+    def abort(self):
+        """Remove the unfinished file."""
+        self.out.abort()
+
+
+def derive(exposure, product, planes, store):
+    """Headers and extensions of a product made from an exposure.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        The input, with the keywords set so far.
+    product : str
+        Product made.
+    planes : iterable of str
+        Its planes.
+    store : ArrayStore or FileStore
+        Store of the new exposure.
+
+    Returns
+    -------
+    Exposure
+    """
+    spec = products()[product]
+    primary = exposure.primary.copy()
+    model = spec["datamodl"]
+    if "datamodl_ifu" in spec and _is_ifu(exposure.meta):
+        model = spec["datamodl_ifu"]
+    primary.set("DATAMODL", model, keywords()["DATAMODL"]["comment"])
+    primary.set("FILETYPE", spec["filetype"], keywords()["FILETYPE"]["comment"])
+    stamp(primary)
+    headers = {name: plane_header(exposure, name, spec["planes"].get(name, {}), product) for name in planes}
+    extras = []
+    for hdu in exposure.extras:
+        if hdu.name in spec.get("drops", ()) or (spec["carries"] != ["*"] and hdu.name not in spec["carries"]):
+            continue
+        extras.append(hdu)
+    out = Exposure(product, primary, headers, store, extras, exposure.label)
+    out.tables = list(exposure.tables)
+    return out
+
+
+def plane_header(exposure, name, spec, product):
+    """Header of a plane: that of the input if it has one, else a new one."""
+    old = exposure.headers.get(name)
+    header = Header()
+    if old is not None:
+        header = old.copy()
+        for key in list(_STRUCTURE) + [f"NAXIS{k}" for k in range(1, 8)]:
+            if key in header:
+                del header[key]
+    header.set("EXTNAME", name, "extension name")
+    if spec.get("unit") and (product != exposure.product or "BUNIT" not in header):
+        header.set("BUNIT", spec["unit"], "physical units of the array values")
+    return header
+
+
+def stamp(primary):
+    """Set DATE (from SOURCE_DATE_EPOCH if given), CAL_VER and CAL_VCS."""
+    import datetime as dt
+
+    from jwcal import __version__
+
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    now = dt.datetime.fromtimestamp(float(epoch), dt.UTC) if epoch else dt.datetime.now(dt.UTC)
+    primary.set("DATE", now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}", "UTC date file created")
+    primary.set("CAL_VER", f"jwcal {__version__}", "Calibration Software Version")
+    primary.set("CAL_VCS", "RELEASE", "Calibration Software Repository Version")
+
+
+def _is_ifu(meta):
+    kind = meta.get("EXP_TYPE")
+    return kind in ("NRS_IFU", "MIR_MRS") or (kind in ("NRS_AUTOWAVE", "NRS_LAMP") and meta.get("OPMODE") == "IFU")
+
+
+def product_planes(exposure, product, extra=()):
+    """Shapes and dtypes of the planes of a product of this exposure.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        A ramp, rate or rateints exposure.
+    product : str
+        Product wanted.
+    extra : iterable of str
+        Optional planes that will exist.
+
+    Returns
+    -------
+    dict of str to (shape, dtype)
+        In file order.
+    """
+    shape = exposure.shape
+    axes = {"y": shape[-2], "x": shape[-1]}
+    if len(shape) > 2:
+        axes["int"] = shape[0]
+    if len(shape) == 4:
+        axes["group"] = shape[1]
+        # A segment needs a jump between two groups; a ramp of n groups has at most this many.
+        axes["segment"] = axes["crhit"] = max(shape[1] // 2 + 1, 1)
+    out = {}
+    for name, spec in products()[product]["planes"].items():
+        if spec.get("optional") and name not in extra:
+            continue
+        out[name] = (tuple(axes[a] for a in spec["axes"]), np.dtype(spec["dtype"]))
+    return out
+
+
+def write_exposure(exposure, path, *, overwrite=False):
+    """Write an exposure as it is.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        What to write.
+    path : str
+        File name, or "-" for standard output.
+    overwrite : bool
+        Replace an existing file.
+    """
+    planes = product_planes(exposure, exposure.product, exposure.store.names())
+    in_memory = isinstance(exposure.store, ArrayStore)
+    sink = FitsSink(
+        exposure, exposure.product, planes, path, changed=tuple(planes) if in_memory else (), overwrite=overwrite
+    )
+    try:
+        for name in sink.wants:
+            sink.slots[name].write(exposure.store.planes[name])
+        sink.finish((), exposure.meta)
+    except BaseException:
+        sink.abort()
+        raise

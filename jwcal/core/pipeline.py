@@ -1,0 +1,449 @@
+"""Run steps in order: plan, stream, write; the same code for one step and for a pipeline."""
+
+import logging
+import subprocess
+import tempfile
+import time
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from jwcal.core import engine, provenance
+from jwcal.core.errors import InputError, ReferenceFileError, UsageError
+from jwcal.core.exposure import ArrayStore, Exposure, open_exposure
+from jwcal.core.output import FitsSink, MemorySink, product_planes
+from jwcal.core.params import Layers
+from jwcal.core.reference import ReferenceFile
+from jwcal.core.registry import find_step
+from jwcal.core.step import Skip
+from jwcal.refs.select import ReferenceSource
+
+log = logging.getLogger(__name__)
+
+# What each kind of product may serve as.
+_SERVES = {"ramp": ("uncal", "ramp"), "rate": ("rate", "rateints")}
+
+
+@dataclass
+class Item:
+    """One place in a run: a step, or an external program that filters FITS.
+
+    Attributes
+    ----------
+    name : str
+        Name used by --skip, --set, --save-after.
+    step : Step or None
+        The step.
+    command : tuple of str or None
+        The program and its arguments.
+    code : str
+        Origin of code that is not part of the package, for the provenance.
+    """
+
+    name: str
+    step: object = None
+    command: tuple | None = None
+    code: str = ""
+
+
+@dataclass
+class Job:
+    """What to run on one exposure, and where the results go.
+
+    Attributes
+    ----------
+    items : list of Item
+        Steps in order.
+    layers : Layers
+        Parameter values.
+    source : ReferenceSource
+        Reference files.
+    outputs : dict of str to str or None
+        Path by product ("-" for standard output); None keeps it in memory.
+    saves : list of (str, str)
+        Step name and path of products to save after that step.
+    jobs : int or None
+        Threads.
+    strict : bool
+        A missing reference is an error, not a reason to skip.
+    overwrite : bool
+        Replace existing files.
+    progress : callable or None
+        Gets the fraction done.
+    """
+
+    items: list
+    layers: Layers = field(default_factory=Layers)
+    source: ReferenceSource = field(default_factory=ReferenceSource)
+    outputs: dict = field(default_factory=dict)
+    saves: list = field(default_factory=list)
+    jobs: int | None = None
+    strict: bool = False
+    overwrite: bool = False
+    progress: object = None
+
+
+@cache
+def definition(name):
+    """Pipeline definition by name, or from a TOML file by path.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or it is not valid.
+    """
+    builtin = files("jwcal.pipelines").joinpath(f"{name}.toml")
+    try:
+        if name.endswith(".toml"):
+            tree = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        elif builtin.is_file():
+            return tomllib.loads(builtin.read_text())
+        else:
+            raise UsageError(f"no pipeline {name!r} (known: {', '.join(names())}, or a .toml file)")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise UsageError(f"{name}: {exc}") from None
+    if "base" in tree:
+        base = dict(definition(str(tree["base"])))
+        return {**base, **{k: v for k, v in tree.items() if k != "base"}, "branch": tree.get("branch", base["branch"])}
+    if not isinstance(tree.get("branch"), list):
+        raise UsageError(f"{name}: a pipeline needs a base, or [[branch]] tables with steps")
+    return tree
+
+
+def names():
+    """Names of the pipelines that come with the package."""
+    return sorted(p.name[:-5] for p in files("jwcal.pipelines").iterdir() if p.name.endswith(".toml"))
+
+
+def plan_items(name, instrument, replace=(), add=()):
+    """Items of a pipeline for an instrument.
+
+    Parameters
+    ----------
+    name : str
+        Pipeline name or TOML file.
+    instrument : str
+        Value of INSTRUME.
+    replace : iterable of (str, str)
+        Step name and what takes its place.
+    add : iterable of (str, str)
+        Step name and what to run after it.
+
+    Returns
+    -------
+    list of Item
+
+    Raises
+    ------
+    UsageError
+        For names that do not exist or replacements that do not fit.
+    """
+    tree = definition(name)
+    branch = next((b for b in tree["branch"] if instrument in b.get("instruments", [instrument])), None)
+    if branch is None:
+        raise UsageError(f"pipeline {name} is not for {instrument}")
+    items = [make_item(entry) for entry in branch["steps"]]
+    replace = list(tree.get("replace", {}).items()) + list(replace)
+    add = [(a["after"], a) for a in tree.get("add", ())] + list(add)
+    for old, new in replace:
+        place = _place(items, old, name)
+        item = make_item(new)
+        fits_in(items[place], item)
+        item.name = items[place].name
+        items[place] = item
+    for after, new in add:
+        items.insert(_place(items, after, name) + 1, make_item(new))
+    return items
+
+
+def _place(items, wanted, where):
+    wanted = wanted.replace("-", "_")
+    for k, item in enumerate(items):
+        if item.name == wanted:
+            return k
+    raise UsageError(f"{where}: no step {wanted!r} (steps: {', '.join(i.name for i in items)})")
+
+
+def make_item(entry):
+    """Item from a step name, a path ``file.py:object``, or a TOML table with step or exec."""
+    if isinstance(entry, dict):
+        if "exec" in entry:
+            command = tuple(str(a) for a in entry["exec"])
+            return Item(entry.get("name", Path(command[0]).stem).replace("-", "_"), command=command)
+        entry = entry["step"]
+    step, code = find_step(str(entry))
+    return Item(step.name, step=step, code=code)
+
+
+def fits_in(old, new):
+    """Refuse a replacement that takes or gives another product than the step it replaces."""
+    if old.step is None or new.step is None:
+        return
+    for what in ("takes", "gives"):
+        mine, theirs = getattr(new.step, what), getattr(old.step, what)
+        if mine != theirs:
+            raise UsageError(f"{new.name} {what} {mine!r}, but {old.name}, which it replaces, {what} {theirs!r}")
+
+
+def run(job, source):
+    """Run a job on one exposure.
+
+    Parameters
+    ----------
+    job : Job
+        What to do.
+    source : str or Exposure
+        File name, "-" for standard input, or an exposure.
+
+    Returns
+    -------
+    dict of str to Exposure
+        Products kept in memory (those whose output is None).
+
+    Raises
+    ------
+    JwcalError
+        With the exit code of the failure; nothing is left half written.
+    """
+    exposure = source if isinstance(source, Exposure) else open_exposure(source)
+    try:
+        return _Run(job, exposure).execute()
+    finally:
+        if exposure is not source:
+            exposure.fits.close()
+
+
+class _Run:
+    """State of one run; made, executed, dropped."""
+
+    def __init__(self, job, exposure):
+        self.job = job
+        # The caller's exposure keeps its headers.
+        self.exposure = Exposure(
+            exposure.product,
+            exposure.primary.copy(),
+            {k: h.copy() for k, h in exposure.headers.items()},
+            exposure.store,
+            [h for h in exposure.extras if h.name != provenance.TABLE],
+            exposure.label,
+        )
+        self.rows = provenance.from_table(exposure.table(provenance.TABLE))
+        if not self.rows:
+            self.rows = [r for name, t in exposure.tables if name == provenance.TABLE for r in provenance.from_table(t)]
+        self.exposure.tables = [t for t in exposure.tables if t[0] != provenance.TABLE]
+        self.instrument = exposure.meta.get("INSTRUME")
+        self.nodes, self.sinks, self.results = [], [], {}
+        self.expect, self.created = [], set()
+        self.gives = "rate" if exposure.product in _SERVES["rate"] else "ramp"
+        self.jobs = engine.worker_count(job.jobs)
+        self.opened = {}
+
+    def execute(self):
+        job = self.job
+        job.layers.check_steps([i.name for i in job.items])
+        wanted = {name.replace("-", "_"): path for name, path in job.saves}
+        for name in wanted:
+            _place(job.items, name, "--save-after")
+        try:
+            for item in job.items:
+                if item.command is not None:
+                    self._flush_to_memory()
+                    self._external(item)
+                else:
+                    self._prepare(item)
+                if item.name in wanted:
+                    self._open_sink(self._current_product(), wanted[item.name])
+            for product, path in job.outputs.items():
+                self._open_sink(self._resolve(product), path)
+            self._flush()
+        except BaseException:
+            for _, sink in self.sinks:
+                sink.abort()
+            raise
+        finally:
+            for file in self.opened.values():
+                file.close()
+        return self.results
+
+    def _resolve(self, product):
+        if product == "main":
+            return self._current_product()
+        if product in ("rateints", "fitopt") and self.gives == "rate" and self.exposure.product not in _SERVES["rate"]:
+            return product
+        if product != self._current_product():
+            raise UsageError(f"these steps make a {self._current_product()}, not a {product}")
+        return product
+
+    def _current_product(self):
+        if self.gives == "rate":
+            return self.exposure.product if self.exposure.product in _SERVES["rate"] else "rate"
+        return "ramp"
+
+    def _prepare(self, item):
+        """Decide whether a step runs, and get it ready; a skip is noted and the data pass."""
+        step = item.step
+        if step.takes != self.gives:
+            raise self._wrong_product(step)
+        values, origins = self.job.layers.resolve(step, self.instrument)
+        reason, node, paths = None, None, {}
+        try:
+            if values.skip:
+                raise Skip("switched off")  # noqa: TRY301
+            if step.instruments and self.instrument not in step.instruments:
+                raise Skip(f"does not apply to {self.instrument}")  # noqa: TRY301
+            paths = self._references(step)
+            node = engine.Node(step, values, {k: self._open(k, p) for k, p in paths.items()})
+            if step.scope != "tile":
+                self._flush_to_memory()
+            node.prepare(self.exposure)
+        except Skip as exc:
+            reason = str(exc)
+        meta = self.exposure.meta
+        status = "COMPLETE" if reason is None else "SKIPPED"
+        if reason is not None:
+            log.info("%s: skipped, %s", step.name, reason)
+            paths = {}
+        for ref in step.refs:
+            if paths.get(ref.kind):
+                meta.set(ref.header_keyword, Path(paths[ref.kind]).name)
+        if step.status:
+            meta.set(step.status, status)
+        row = provenance.record(step.name, status, reason or "", values if node else None, origins, paths, item.code)
+        self.rows.append(row)
+        self.exposure.primary.add_history("jwcal " + provenance.history_text(row))
+        if reason is None:
+            self._take(step, node)
+
+    def _take(self, step, node):
+        if step.scope == "tile":
+            self.nodes.append(node)
+        else:
+            if step.gives != step.takes:
+                raise UsageError(f"{step.name}: a step that sees whole frames cannot change the kind of product")
+            engine.run_frames(self.exposure, node, self.jobs)
+            self._finish_node(node)
+        self.expect += [k for k in step.keywords if k not in self.expect]
+        self.created |= set(step.changes)
+        self.gives = step.gives
+
+    def _wrong_product(self, step):
+        return InputError(
+            f"{self.exposure.label}: {step.command} takes a {step.takes}, and this is a {self._current_product()}"
+            f" ({self.exposure.meta.get('FILENAME', 'no FILENAME')})"
+        )
+
+    def _references(self, step):
+        paths = {}
+        for ref in step.refs:
+            path, why = self.job.source.find(ref.kind, self.exposure.meta)
+            if path is None and ref.missing == "error":
+                raise ReferenceFileError(
+                    f"{step.command}: {self.exposure.label}: no {ref.kind.upper()} reference ({why});"
+                    f" give --ref-{ref.kind} FILE or --refs DIR"
+                )
+            if path is None and ref.missing == "skip":
+                text = f"no {ref.kind.upper()} reference ({why})"
+                if self.job.strict:
+                    raise ReferenceFileError(f"{step.command}: {self.exposure.label}: {text}")
+                log.warning("%s: %s; step skipped", step.name, text)
+                raise Skip(text)
+            paths[ref.kind] = path
+        return paths
+
+    def _open(self, kind, path):
+        if path is None:
+            return None
+        if path not in self.opened:
+            self.opened[path] = ReferenceFile(kind, path, self.exposure)
+        return self.opened[path]
+
+    # -- sinks and passes
+
+    def _planes(self, product):
+        optional = set(self.exposure.store.names()) | (self.created - {"ZEROFRAME"})
+        return product_planes(self.exposure, product, optional)
+
+    def _open_sink(self, product, path):
+        planes = self._planes(product)
+        self.exposure.tables = [t for t in self.exposure.tables if t[0] != provenance.TABLE]
+        self.exposure.tables.append((provenance.TABLE, provenance.to_table(self.rows)))
+        if path is None:
+            sink = MemorySink(self.exposure, product, planes)
+            self.results[product] = sink.result
+        else:
+            changed = self._changed(product, planes)
+            sink = FitsSink(
+                self.exposure, product, planes, path, changed=changed, overwrite=self.job.overwrite, expect=self.expect
+            )
+        sink.expect = tuple(self.expect)
+        self.sinks.append((len(self.nodes), sink))
+
+    def _changed(self, product, planes):
+        if product != self.exposure.product or isinstance(self.exposure.store, ArrayStore):
+            return set(planes)
+        touched = set()
+        for node in self.nodes:
+            touched |= set(node.step.changes)
+        return {name for name in planes if name in touched or not self.exposure.has(name)}
+
+    def _flush(self):
+        """Walk the frame with the steps gathered so far and complete the open outputs."""
+        start = time.monotonic()
+        engine.Pass(self.exposure, self.nodes, self.sinks, self.jobs, self.job.progress).run()
+        for node in self.nodes:
+            self._finish_node(node)
+        for _, sink in self.sinks:
+            sink.finish(sink.expect, self.exposure.meta)
+        log.info(
+            "%s: %s in %.2f s", self.exposure.label, ", ".join(n.step.name for n in self.nodes) or "copied",
+            time.monotonic() - start,
+        )  # fmt: skip
+        self.nodes, self.sinks = [], []
+
+    def _finish_node(self, node):
+        if node.step.finish_hook is not None:
+            node.step.finish_hook(self.exposure, node.counts, node.plan, node.p)
+        for name, number in node.counts.items():
+            log.info("%s: %s %d", node.step.name, name, number)
+
+    def _flush_to_memory(self):
+        """Materialise the ramp, for a step that needs whole frames."""
+        if isinstance(self.exposure.store, ArrayStore) and not self.nodes:
+            return
+        if self.gives != "ramp" or self.exposure.product in _SERVES["rate"]:
+            raise UsageError("a step that sees whole frames can only work on a ramp")
+        sink = MemorySink(self.exposure, "ramp", self._planes("ramp"))
+        self.sinks.append((len(self.nodes), sink))
+        self._flush()
+        old = self.exposure
+        self.exposure = sink.result
+        self.exposure.tables = old.tables
+
+    def _external(self, item):
+        """Send the exposure through a program that reads and writes FITS."""
+        with tempfile.TemporaryDirectory(prefix="jwcal-") as folder:
+            before, after = Path(folder) / "in.fits", Path(folder) / "out.fits"
+            self.exposure.write(str(before))
+            try:
+                with before.open("rb") as stdin, after.open("wb") as stdout:
+                    done = subprocess.run(item.command, stdin=stdin, stdout=stdout, check=False)  # noqa: S603 - named by the user
+            except OSError as exc:
+                raise UsageError(f"{item.name}: cannot run {item.command[0]}: {exc.strerror}") from None
+            if done.returncode:
+                raise InputError(f"{item.name}: {' '.join(item.command)} ended with status {done.returncode}")
+            result = open_exposure(str(after))
+            if result.product != "ramp" or result.shape != self.exposure.shape:
+                raise InputError(f"{item.name}: the program gave a {result.product} of shape {result.shape}")
+            store = ArrayStore({name: result.store.read(name) for name in result.store.names()})
+            tables = self.exposure.tables
+            extras = self.exposure.extras
+            self.exposure = Exposure("ramp", result.primary, result.headers, store, extras, self.exposure.label)
+            self.exposure.tables = tables
+            result.fits.close()
+        program = Path(item.command[0])
+        code = f"{program.name} sha256:{provenance.digest(program)}" if program.is_file() else " ".join(item.command)
+        row = provenance.record(item.name, "COMPLETE", code=code)
+        self.rows.append(row)
+        self.exposure.primary.add_history("jwcal " + provenance.history_text(row))

@@ -1,0 +1,161 @@
+"""Reference files: open, check against the exposure, cut to its frame, translate their flags."""
+
+import numpy as np
+
+from jwcal.core import dq as dqbits
+from jwcal.core.errors import InputError, JwcalError, ReferenceFileError
+
+_WILD = {"", "N/A", "ANY", "*"}
+
+
+class ReferenceFile:
+    """An open reference file, seen in the frame of one exposure.
+
+    Parameters
+    ----------
+    kind : str
+        Reference type in lower case.
+    path : str
+        File name.
+    exposure : Exposure or None
+        Gives detector, frame and offset; None opens without checks.
+
+    Raises
+    ------
+    ReferenceFileError
+        If it cannot be read, or is of another instrument, detector or type.
+    """
+
+    def __init__(self, kind, path, exposure=None):
+        from jwcal.core.fits import open_fits
+
+        self.kind, self.path = kind, str(path)
+        try:
+            self.fits = open_fits(self.path)
+        except InputError as exc:
+            raise ReferenceFileError(f"{kind.upper()} reference: {exc}") from None
+        self.header = self.fits.primary.header
+        self.frame = self.origin = None
+        self._pairs = False
+        self._offsets = {}
+        if exposure is not None:
+            self.frame, self.origin = exposure.frame, exposure.substrt
+            self._check(exposure)
+
+    def _fail(self, text):
+        raise ReferenceFileError(f"{self.path}: {text}")
+
+    def _check(self, exposure):
+        reftype = str(self.header.get("REFTYPE", "")).strip().lower()
+        if reftype and reftype != self.kind:
+            self._fail(f"is a {reftype.upper()} reference, not {self.kind.upper()}")
+        for key in ("INSTRUME", "DETECTOR"):
+            mine = str(self.header.get(key, "")).strip().upper()
+            theirs = str(exposure.meta.get(key, "")).strip().upper()
+            if mine not in _WILD and theirs and mine != theirs:
+                self._fail(f"is for {key} {mine}; {exposure.label} is {theirs}")
+
+    def get(self, key, default=None):
+        """Value of a primary-header keyword."""
+        return self.header.get(key, default)
+
+    def __contains__(self, name):
+        return name in self.fits
+
+    def hdu(self, name):
+        """Extension by name; a missing one is an error."""
+        if name not in self.fits:
+            self._fail(f"no {name} extension in this {self.kind.upper()} reference")
+        return self.fits[name]
+
+    def shape(self, name):
+        """Shape of a plane as stored."""
+        return self.hdu(name).shape
+
+    def table(self, name):
+        """Rows of a table extension as a structured array, or None."""
+        return self.fits[name].table() if name in self.fits else None
+
+    def offset(self, name):
+        """(y, x) of the exposure's frame in this plane.
+
+        Raises
+        ------
+        ReferenceFileError
+            If the plane does not cover the frame.
+        """
+        if name not in self._offsets:
+            self._offsets[name] = self._find_offset(name)
+        return self._offsets[name]
+
+    def _find_offset(self, name):
+        shape = self.shape(name)
+        if len(shape) < 2:
+            self._fail(f"{name} is not an image")
+        ny, nx = shape[-2:]
+        frame = self.frame or (ny, nx)
+        start = (self.get("SUBSTRT2"), self.get("SUBSTRT1"))
+        known = all(isinstance(s, int) and s > 0 for s in start)
+        if known and self.origin is not None:
+            off = (self.origin[0] - (start[0] - 1), self.origin[1] - (start[1] - 1))
+        elif (ny, nx) == frame:
+            off = (0, 0)
+        else:
+            off = self.origin or (0, 0)
+        if min(off) < 0 or off[0] + frame[0] > ny or off[1] + frame[1] > nx:
+            self._fail(
+                f"{name} of {ny} x {nx} pixels at ({start[1]}, {start[0]}) does not cover the exposure's "
+                f"{frame[0]} x {frame[1]} pixels at ({(self.origin or (0, 0))[1] + 1}, {(self.origin or (0, 0))[0] + 1})"
+            )
+        return off
+
+    def read(self, name, box=None, index=(), dtype=None, out=None):
+        """Read a plane, cut to a box of the exposure's frame.
+
+        Parameters
+        ----------
+        name : str
+            Extension name.
+        box : (y0, y1, x0, x1) or None
+            Box in the exposure's frame; None is the whole frame.
+        index : tuple
+            Index of leading axes.
+        dtype : str or None
+            Wanted dtype; DQ extensions are also translated to the standard flags.
+        out : numpy.ndarray or None
+            Filled when given.
+
+        Returns
+        -------
+        numpy.ndarray
+            Native array.
+        """
+        hdu = self.hdu(name)
+        dy, dx = self.offset(name)
+        if box is None:
+            ny, nx = self.frame or hdu.shape[-2:]
+            box = (0, ny, 0, nx)
+        box = (box[0] + dy, box[1] + dy, box[2] + dx, box[3] + dx)
+        try:
+            if out is not None and index == () and out.dtype == np.dtype(dtype or out.dtype):
+                array = hdu.read_tile(box, out)
+                array = out if array is None else array
+            else:
+                array = hdu.read(index=index or None, box=box)
+        except JwcalError as exc:
+            raise ReferenceFileError(str(exc)) from None
+        if name.startswith("DQ") or name.endswith("DQ"):
+            array = dqbits.translate(array.astype(np.uint32, copy=False), self.dq_pairs())
+        if dtype is not None and array.dtype != np.dtype(dtype):
+            array = array.astype(dtype)
+        return array
+
+    def dq_pairs(self):
+        """Translation of this file's flags (see `jwcal.core.dq.translation`)."""
+        if self._pairs is False:
+            self._pairs = dqbits.translation(self.table("DQ_DEF"))
+        return self._pairs
+
+    def close(self):
+        """Close the file."""
+        self.fits.close()

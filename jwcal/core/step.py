@@ -1,0 +1,333 @@
+"""The declaration of a step: parameters, references, planes and hooks, from which every surface is made."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from jwcal.core.errors import UsageError
+
+
+class Skip(Exception):  # noqa: N818 - an outcome, not an error
+    """Raised by a step's setup: the step does not apply, the data pass unchanged.
+
+    Parameters
+    ----------
+    reason : str
+        Why, in a few words; it goes to the log and the provenance.
+    """
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a step.
+
+    Attributes
+    ----------
+    name : str
+        Official name, words joined by underscores.
+    type : type
+        float, int, bool or str.
+    default : object
+        Value when nothing else is said; None means "not set".
+    help : str
+        One line for people.
+    unit : str
+        Unit of the value, empty for none.
+    min, max : float or None
+        Closed range.
+    choices : tuple or None
+        Allowed values.
+    per : dict or None
+        Defaults by instrument (``{"MIRI": 5.0}``).
+    """
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    unit: str = ""
+    min: float | None = None
+    max: float | None = None
+    choices: tuple | None = None
+    per: dict | None = None
+
+    @property
+    def option(self):
+        """Command-line option name without dashes in front."""
+        return self.name.replace("_", "-")
+
+    def default_for(self, instrument=None):
+        """Default value for an instrument (None: the general one)."""
+        return (self.per or {}).get(instrument, self.default)
+
+    def convert(self, value, where="parameter"):
+        """Check a value and give it the declared type.
+
+        Parameters
+        ----------
+        value : object
+            Text from a command line, or a value from a file or a caller.
+        where : str
+            What to call the owner in the message.
+
+        Returns
+        -------
+        object
+            The typed value.
+
+        Raises
+        ------
+        UsageError
+            If the value is of another type, out of range or not a choice.
+        """
+        label = f"{where}: {self.name}"
+        if value is None or (isinstance(value, str) and value.lower() == "none" and self.default is None):
+            if self.default is None:
+                return None
+            raise UsageError(f"{label} needs a value of type {self.type.__name__}")
+        out = self._typed(value, label)
+        if self.choices and out not in self.choices:
+            raise UsageError(f"{label} = {out!r}: choose one of {', '.join(map(str, self.choices))}")
+        if isinstance(out, (int, float)) and not isinstance(out, bool):
+            if out != out or (self.min is not None and out < self.min):
+                raise UsageError(f"{label} = {out}: must be at least {self.min}")
+            if self.max is not None and out > self.max:
+                raise UsageError(f"{label} = {out}: must be at most {self.max}")
+        return out
+
+    def _typed(self, value, label):
+        if self.type is bool:
+            if isinstance(value, bool):
+                return value
+            text = str(value).strip().lower()
+            if text in {"true", "yes", "on", "1"}:
+                return True
+            if text in {"false", "no", "off", "0"}:
+                return False
+            raise UsageError(f"{label} = {value!r}: say true or false")
+        if self.type is str:
+            return str(value)
+        try:
+            if isinstance(value, bool):
+                raise ValueError  # noqa: TRY301
+            number = float(value)
+            if self.type is int:
+                if number != int(number):
+                    raise ValueError  # noqa: TRY301
+                return int(number)
+        except (TypeError, ValueError, OverflowError):
+            kind = "a whole number" if self.type is int else "a number"
+            raise UsageError(f"{label} = {value!r}: must be {kind}") from None
+        return number
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One reference file a step needs.
+
+    Attributes
+    ----------
+    kind : str
+        Reference type in lower case, as the reference system names it.
+    planes : dict
+        Extension name to dtype of the arrays the adapter gets.
+    missing : str
+        "skip": the step is skipped without it; "error": it is required; "optional": the
+        adapter finds None.
+    optional_planes : tuple of str
+        Planes that may be absent from the file (the adapter finds None).
+    load : callable or None
+        ``load(ref, box, plan)`` returning a dict of arrays replaces the default cut-out.
+    keyword : str or None
+        Header keyword; ``R_`` plus six letters of the type unless given.
+    """
+
+    kind: str
+    planes: dict = field(default_factory=dict)
+    missing: str = "skip"
+    optional_planes: tuple = ()
+    load: Any = None
+    keyword: str | None = None
+
+    @property
+    def header_keyword(self):
+        """Keyword that names the file in products."""
+        return self.keyword or "R_" + self.kind.upper()[:6]
+
+
+class Step:
+    """A declared step: call it with an exposure, or let the engine run it tile by tile.
+
+    Made by `step`; see there for the meaning of the attributes.
+    """
+
+    def __init__(self, function, **declared):
+        self.function = function
+        self.__doc__ = function.__doc__
+        self.__name__ = declared["name"]
+        self.__module__ = function.__module__
+        self.name = declared["name"]
+        for key, value in declared.items():
+            setattr(self, key, value)
+        self.setup_hook = self.probe_hook = self.solve_hook = self.finish_hook = None
+
+    def __repr__(self):
+        return f"<step {self.name}>"
+
+    @property
+    def command(self):
+        """Name of the command."""
+        return self.name.replace("_", "-")
+
+    @property
+    def summary(self):
+        """First line of the description."""
+        return (self.__doc__ or "").strip().split("\n")[0]
+
+    def param(self, name):
+        """Return the declared parameter of that name, or raise UsageError."""
+        for p in self.params:
+            if name.replace("-", "_") == p.name:
+                return p
+        known = ", ".join(p.name for p in self.params) or "none"
+        raise UsageError(f"{self.name}: no parameter {name!r} (known: {known})")
+
+    def setup(self, hook):
+        """Register ``hook(exposure, refs, p)``, run once before any pixel; returns the plan."""
+        self.setup_hook = hook
+        return hook
+
+    def probe(self, hook):
+        """Register ``hook(exposure, plan)`` returning the boxes `solve` must see."""
+        self.probe_hook = hook
+        return hook
+
+    def solve(self, hook):
+        """Register ``hook(strips, exposure, plan, p)`` returning one integration's correction."""
+        self.solve_hook = hook
+        return hook
+
+    def finish(self, hook):
+        """Register ``hook(exposure, counts, plan, p)``, run once after all pixels."""
+        self.finish_hook = hook
+        return hook
+
+    def __call__(self, exposure, *, refs=None, jobs=None, **params):
+        """Run this step alone on an exposure in memory or on a file.
+
+        Parameters
+        ----------
+        exposure : jwcal.Exposure or str
+            Data, or a file name.
+        refs : str, dict or None
+            Directory of reference files, or a mapping of type to file.
+        jobs : int or None
+            Threads.
+        **params
+            Parameters of the step.
+
+        Returns
+        -------
+        jwcal.Exposure or dict
+            The product; a dict of products if the step makes several.
+        """
+        from jwcal.core.api import run_step
+
+        return run_step(self, exposure, refs=refs, jobs=jobs, params=params)
+
+
+def step(  # noqa: PLR0913 - one keyword per declared fact
+    name,
+    *,
+    stage,
+    takes,
+    gives,
+    status=None,
+    refs=(),
+    params=(),
+    changes=(),
+    uses=None,
+    instruments=None,
+    default_skip=False,
+    scope="tile",
+    span="integration",
+    halo=0,
+    keywords=(),
+    needs_all_dnu=False,
+    version=None,
+):
+    """Declare a step; the decorated function becomes its adapter.
+
+    Parameters
+    ----------
+    name : str
+        Official name, words joined by underscores.
+    stage : str
+        Pipeline stage it belongs to.
+    takes, gives : str
+        Product before and after ("ramp", "rate").
+    status : str
+        Status keyword (``S_...``).
+    refs : sequence of Ref
+        Reference files.
+    params : sequence of Param
+        Parameters.
+    changes : sequence of str
+        Planes the step may modify or create.
+    uses : sequence of str or None
+        Planes it reads; None means the planes it changes plus SCI.
+    instruments : sequence of str or None
+        Instruments it is for; None means all.
+    default_skip : bool
+        True for a step that is off unless asked for.
+    scope : str
+        "tile" (any set of rows), "integration" (whole frames), "exposure" (everything).
+    span : str
+        "integration": may be called with any subset of integrations; "exposure": with all.
+    halo : int or callable
+        Neighbouring rows and columns needed; a callable gets the plan.
+    keywords : sequence of str
+        Header keywords `finish` sets.
+    needs_all_dnu : bool
+        The adapter reads ``tile.all_dnu``: which groups are DO_NOT_USE in the whole frame.
+    version : str or None
+        Version of the step, by default that of its package.
+
+    Returns
+    -------
+    callable
+        Decorator giving a `Step`.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name.replace("-", "_")):
+        raise ValueError(f"step name {name!r}")
+    skip = Param("skip", bool, default_skip, "Leave this step out.")
+
+    def decorate(function):
+        if uses is None:
+            used = tuple(dict.fromkeys(("SCI", *changes)))
+        else:
+            used = tuple(uses)
+        return Step(
+            function,
+            name=name.replace("-", "_"),
+            stage=stage,
+            takes=takes,
+            gives=gives,
+            status=status,
+            refs=tuple(refs),
+            params=(*params, skip),
+            changes=tuple(changes),
+            uses=used,
+            instruments=tuple(instruments) if instruments else None,
+            default_skip=default_skip,
+            scope=scope,
+            span=span,
+            halo=halo,
+            keywords=tuple(keywords),
+            needs_all_dnu=needs_all_dnu,
+            version=version,
+        )
+
+    return decorate

@@ -1,0 +1,1 @@
+"""Tables that define products, flags, keywords and detectors."""

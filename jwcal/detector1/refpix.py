@@ -1,0 +1,484 @@
+"""Reference-pixel correction: follow the drifts of the readout electronics and take them off.
+
+Pixels around the edge of a detector see no light.  What they read is subtracted from the pixels
+read through the same amplifier.  The correction of a group is a profile along the fast and one
+along the slow readout axis, which are image axes; the pixels are never turned or copied.
+
+Source: Rauscher et al. 2017, PASP 129, 105003 (readout); the algorithm and its rounding are
+those of the calibration pipeline of the observatory, package ``jwst`` 3.0.
+"""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jwcal.core.dq import DQ
+from jwcal.core.errors import InputError, UsageError
+from jwcal.core.step import Param, Skip, step
+from jwcal.kernels.refpix import clipped_means, running_median, subtract_profiles, subtract_row_parity
+
+log = logging.getLogger(__name__)
+
+NIR_SIZE = 2048
+NIR_BORDER = 4
+AMPLIFIER_WIDTH = 512
+MIRI_SHAPE = (1024, 1032)
+MIRI_REFERENCE_COLUMNS = (0, 1, 2, 3, 1028, 1029, 1030, 1031)
+MIRI_OUTPUTS = 4
+NO_REFERENCE_PIXELS = "no valid reference pixels"
+
+# Subarrays of NIRSpec that no reference pixel reaches: their outermost image columns are unilluminated.
+EDGELESS = ("SUB32", "SUB512", "SUB512S")
+
+# (FASTAXIS, SLOWAXIS) by detector, for exposures that do not say.
+READOUT_AXES = {
+    **dict.fromkeys(("NRCA1", "NRCA3", "NRCALONG", "NRCB2", "NRCB4"), (-1, 2)),
+    **dict.fromkeys(("NRCA2", "NRCA4", "NRCB1", "NRCB3", "NRCBLONG"), (1, -2)),
+    **dict.fromkeys(("NIS", "GUIDER1", "NRS2"), (-2, -1)),
+    "GUIDER2": (2, -1),
+    "NRS1": (2, 1),
+    **dict.fromkeys(("MIRIMAGE", "MIRIFULONG", "MIRIFUSHORT"), (1, 2)),
+}
+
+
+@dataclass
+class Readout:
+    """How an exposure was read, as far as its reference pixels are concerned.
+
+    Attributes
+    ----------
+    mode : str
+        "amplifiers": near infrared, four outputs; "single": near infrared, one output;
+        "rows": MIRI.
+    frame : (int, int)
+        Rows and columns of the image.
+    fast, slow : (n,) int64 numpy.ndarray
+        Detector position along the fast and the slow axis of each image column or row.
+    fast_is_x : bool
+        Whether the fast axis runs along the image rows.
+    rows, columns : (ny,), (nx,) bool numpy.ndarray
+        Image rows and columns that hold reference pixels.
+    edgeless : bool
+        Whether the outermost image columns stand in for reference pixels.
+    cached : tuple or None
+        Sets of pixels of the last integration, with what they were made from.
+    """
+
+    mode: str
+    frame: tuple
+    fast: np.ndarray
+    slow: np.ndarray
+    fast_is_x: bool
+    rows: np.ndarray
+    columns: np.ndarray
+    edgeless: bool = False
+    cached: tuple | None = field(default=None, repr=False)
+
+    def boxes(self):
+        """Boxes that cover the reference pixels without overlap."""
+        nx = self.frame[1]
+        out = [(a, b, 0, nx) for a, b in _runs(self.rows)]
+        between = _runs(~self.rows)
+        return out + [(a, b, c, d) for a, b in between for c, d in _runs(self.columns)]
+
+
+@dataclass
+class Correction:
+    """What is subtracted from one integration; a zero frame counts as one more group.
+
+    Attributes
+    ----------
+    along_x : (n, nx) float64 numpy.ndarray
+        Profile along the image rows, DN.
+    along_y : (n, ny) float64 numpy.ndarray
+        Profile along the image columns, DN.
+    rounded : (n,) uint8 numpy.ndarray
+        Groups rounded to float32 between the two subtractions.
+    x_first : bool
+        Which profile is subtracted first.
+    drift : (n, 2, nx) float64 numpy.ndarray or None
+        For MIRI: drift since the first group of even and odd rows; the profiles are empty then.
+    """
+
+    along_x: np.ndarray | None = None
+    along_y: np.ndarray | None = None
+    rounded: np.ndarray | None = None
+    x_first: bool = True
+    drift: np.ndarray | None = None
+
+
+def _runs(mask):
+    """Half-open ranges in which a mask is set."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def readout_axes(meta):
+    """Directions of the fast and the slow readout axis in the image.
+
+    Parameters
+    ----------
+    meta : mapping
+        Keywords FASTAXIS, SLOWAXIS, DETECTOR.
+
+    Returns
+    -------
+    fast, slow : int
+        1 or 2 for the x or y axis, negative when read towards falling index.
+
+    Raises
+    ------
+    InputError
+        If the keywords are missing for a detector of unknown orientation, or name one axis twice.
+    """
+    detector = str(meta.get("DETECTOR", "")).strip().upper()
+    known = READOUT_AXES.get(detector)
+    axes = meta.get("FASTAXIS"), meta.get("SLOWAXIS")
+    if None in axes:
+        if known is None:
+            raise InputError(f"refpix: FASTAXIS or SLOWAXIS is missing and detector {detector!r} is unknown")
+        return known
+    if {abs(a) for a in axes} != {1, 2}:
+        raise InputError(f"refpix: FASTAXIS = {axes[0]} and SLOWAXIS = {axes[1]} do not name two axes")
+    if known not in {None, axes}:
+        log.warning("refpix: FASTAXIS, SLOWAXIS = %s, %s; %s is usually read along %s, %s", *axes, detector, *known)
+    return axes
+
+
+def describe(meta, frame, origin):
+    """Work out how an exposure was read.
+
+    Parameters
+    ----------
+    meta : mapping
+        Keywords INSTRUME, DETECTOR, SUBARRAY, NOUTPUTS, FASTAXIS, SLOWAXIS, MSTR_RD1.
+    frame : (int, int)
+        Rows and columns of the image.
+    origin : (int, int)
+        0-based row and column of the image in the whole detector.
+
+    Returns
+    -------
+    Readout
+
+    Raises
+    ------
+    Skip
+        If the mode has no reference pixels that can be used.
+    InputError
+        For readout modes this step cannot correct.
+    """
+    instrument = str(meta.get("INSTRUME", "")).strip().upper()
+    ny, nx = frame
+    if instrument == "MIRI":
+        return _describe_miri(frame)
+    if max(frame) > NIR_SIZE:
+        raise InputError("refpix: IRS2 readout is not supported yet; use --skip refpix to go on without")
+    if meta.get("MSTR_RD1") is not None:
+        raise InputError("refpix: multistripe readout is not supported yet; use --skip refpix to go on without")
+    full = frame == (NIR_SIZE, NIR_SIZE)
+    y0, x0 = (0, 0) if full else origin
+    if min(y0, x0) < 0 or y0 + ny > NIR_SIZE or x0 + nx > NIR_SIZE:
+        raise Skip("the subarray does not fit in the detector")
+    fast, slow = readout_axes(meta)
+    y, x = np.arange(y0, y0 + ny), np.arange(x0, x0 + nx)
+    border = (y < NIR_BORDER) | (y >= NIR_SIZE - NIR_BORDER), (x < NIR_BORDER) | (x >= NIR_SIZE - NIR_BORDER)
+    mode = "amplifiers" if full or meta.get("NOUTPUTS") == 4 else "single"
+    edgeless = mode == "single" and str(meta.get("SUBARRAY", "")).strip() in EDGELESS
+    if edgeless:
+        border[1][:NIR_BORDER] = border[1][-NIR_BORDER:] = True
+    if not border[0].any() and not border[1].any():
+        raise Skip(NO_REFERENCE_PIXELS)
+    along = (x, y) if abs(fast) == 1 else (y, x)
+    position = [a if sign > 0 else NIR_SIZE - 1 - a for a, sign in zip(along, (fast, slow), strict=True)]
+    return Readout(mode, frame, *position, abs(fast) == 1, *border, edgeless)
+
+
+def _describe_miri(frame):
+    ny, nx = frame
+    if ny < MIRI_SHAPE[0] or nx < MIRI_SHAPE[1]:
+        raise Skip("not done for MIRI subarrays")
+    if frame != MIRI_SHAPE:
+        raise InputError(f"refpix: a MIRI image of {ny} x {nx} pixels is larger than the detector")
+    columns = np.zeros(nx, bool)
+    columns[list(MIRI_REFERENCE_COLUMNS)] = True
+    return Readout("rows", frame, np.arange(nx), np.arange(ny), True, np.zeros(ny, bool), columns)
+
+
+def _sort_by(keys, pixels, nset):
+    """Group pixels by key, in their order; pixels of negative key are left out."""
+    kept = keys >= 0
+    keys, pixels = keys[kept], pixels[kept]
+    order = np.argsort(keys, kind="stable")
+    bounds = np.zeros(nset + 1, np.intp)
+    np.cumsum(np.bincount(keys, minlength=nset), out=bounds[1:])
+    return pixels[order].astype(np.int32), bounds
+
+
+def _pixels(boxes):
+    """Image row and column of the strips' pixels, strip after strip, row by row."""
+    y = [np.repeat(np.arange(y0, y1), x1 - x0) for y0, y1, x0, x1 in boxes]
+    x = [np.tile(np.arange(x0, x1), y1 - y0) for y0, y1, x0, x1 in boxes]
+    return np.concatenate(y), np.concatenate(x)
+
+
+def _flat(strips, name):
+    return np.concatenate([s[name].reshape(*s[name].shape[:-2], -1) for s in strips], axis=-1)
+
+
+def _sets(readout, strips, p):
+    """Divide the pixels into sets to average; done once, for the flags do not change in an exposure."""
+    dq = _flat(strips, "PIXELDQ")
+    options = (p.odd_even_columns, p.odd_even_rows)
+    cached = readout.cached
+    if cached is not None and cached[0] == options and np.array_equal(cached[1], dq):
+        return cached[2]
+    y, x = _pixels([s.box for s in strips])
+    fast, slow = (readout.fast[x], readout.slow[y]) if readout.fast_is_x else (readout.fast[y], readout.slow[x])
+    usable = (dq & DQ["DO_NOT_USE"]) == 0
+    sides = []
+    if readout.mode == "amplifiers":
+        sides = _sides(readout, fast, slow, usable)
+        end = np.where(slow < NIR_BORDER, 0, np.where(slow >= NIR_SIZE - NIR_BORDER, 1, -1))
+        parity = fast % 2 if p.odd_even_columns else 0
+        keys, nset = (fast // AMPLIFIER_WIDTH * 2 + parity) * 2 + end, 16
+        usable &= end >= 0
+    elif readout.mode == "single":
+        reference = (dq & DQ["REFERENCE_PIXEL"]) != 0
+        if readout.edgeless:
+            reference |= (x < NIR_BORDER) | (x >= readout.frame[1] - NIR_BORDER)
+        keys, nset = fast % 2 if p.odd_even_columns else np.zeros_like(fast), 2
+        usable &= reference
+    else:
+        parity = slow % 2 if p.odd_even_rows else 0
+        keys, nset = (parity * MIRI_OUTPUTS + fast % MIRI_OUTPUTS) * 2 + (fast >= MIRI_OUTPUTS), 16
+    order = np.argsort(slow * (2 * NIR_SIZE) + fast)
+    index, bounds = _sort_by(np.where(usable, keys, -1)[order], order, nset)
+    readout.cached = options, dq, (index, bounds, sides)
+    return index, bounds, sides
+
+
+def _sides(readout, fast, slow, good):
+    """Positions, in the strips, of the reference pixels at both ends of each line along the fast axis."""
+    first, count = int(readout.slow.min()), len(readout.slow)
+    sides = []
+    for start in (0, NIR_SIZE - NIR_BORDER):
+        where = np.zeros((count, NIR_BORDER), np.intp)
+        usable = np.zeros((count, NIR_BORDER), np.uint8)
+        inside = np.flatnonzero((fast >= start) & (fast < start + NIR_BORDER))
+        where[slow[inside] - first, fast[inside] - start] = inside
+        usable[slow[inside] - first, fast[inside] - start] = good[inside]
+        sides.append((start, where, usable))
+    return sides
+
+
+def _absent_is_zero(signal):
+    return np.where(np.isnan(signal), 0.0, signal)
+
+
+def _amplifier_levels(means, uniform, single, split):
+    """Level per group and detector column from the means at both ends; 0 where there is none."""
+    ngroup = len(means)
+    low, high = means.reshape(ngroup, 8, 2).transpose(2, 0, 1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = low + high
+        narrow = (single != 0)[:, None] & ~(uniform != 0).reshape(ngroup, 8, 2).any(axis=2)
+        total = np.where(narrow, total.astype(np.float32), total)
+    level = np.where(np.isnan(low), high, np.where(np.isnan(high), low, 0.5 * total)).reshape(ngroup, 4, 2)
+    if not split:
+        level[:, :, 1] = level[:, :, 0]
+    level[np.isnan(level).any(axis=2)] = 0.0
+    return np.tile(level[:, :, None, :], (1, 1, AMPLIFIER_WIDTH // 2, 1)).reshape(ngroup, NIR_SIZE)
+
+
+def _side_signal(values, levels, sides, readout, single, p):
+    """Signal per group and detector line from the side pixels; 0 where there is none."""
+    first = int(readout.slow.min())
+    medians = []
+    for start, where, usable in sides:
+        pixels = values.take(where, axis=1).astype(np.float64) - levels[:, None, start : start + NIR_BORDER]
+        rounded = single != 0
+        pixels[rounded] = pixels[rounded].astype(np.float32)
+        medians.append(running_median(pixels, usable, p.side_smoothing_length, single, first, NIR_SIZE))
+    left, right = medians
+    both = np.where(np.isnan(left), right, np.where(np.isnan(right), left, 0.5 * (left + right)))
+    return p.side_gain * _absent_is_zero(both)
+
+
+def solve_near_infrared(values, strips, readout, p, single):
+    """Correction of the groups of one integration of a near-infrared detector.
+
+    Parameters
+    ----------
+    values : (ngroup, npixel) float32 numpy.ndarray
+        Pixels of the strips, strip after strip; DN.
+    strips : list of tile
+        Give PIXELDQ and box.
+    readout : Readout
+        From `describe`.
+    p : namespace
+        Parameters of the step.
+    single : (ngroup,) uint8 numpy.ndarray
+        Groups whose signals are computed in float32 arithmetic.
+
+    Returns
+    -------
+    Correction or None
+        None if there is no valid reference pixel.
+    """
+    index, bounds, sides = _sets(readout, strips, p)
+    means, uniform = clipped_means(values, index, bounds, p.siglimit, single)
+    ngroup = len(values)
+    across = np.zeros((ngroup, len(readout.slow)))
+    if readout.mode == "amplifiers":
+        if len(index) == 0 and not (p.use_side_ref_pixels and any(s[2].any() for s in sides)):
+            return None
+        levels = _amplifier_levels(means, uniform, single, p.odd_even_columns)
+        if p.use_side_ref_pixels:
+            lines = _side_signal(values, levels, sides, readout, single, p)
+            across = np.ascontiguousarray(lines[:, readout.slow - readout.slow.min()])
+        along = levels[:, readout.fast]
+    else:
+        if np.diff(bounds)[: 1 + bool(p.odd_even_columns)].min() == 0:
+            return None
+        if not p.odd_even_columns:
+            means[:, 1] = means[:, 0]
+        along = _absent_is_zero(means)[:, readout.fast % 2]
+    along = np.ascontiguousarray(along)
+    if readout.fast_is_x:
+        return Correction(along, across, single, x_first=True)
+    return Correction(across, along, single, x_first=False)
+
+
+def solve_miri(values, strips, readout, p):
+    """Correction of the groups of one integration of a MIRI detector.
+
+    Parameters
+    ----------
+    values : (ngroup, npixel) float32 numpy.ndarray
+        Pixels of the strips, strip after strip; DN.
+    strips : list of tile
+        Give PIXELDQ and box.
+    readout : Readout
+        From `describe`.
+    p : namespace
+        Parameters of the step.
+
+    Returns
+    -------
+    Correction or None
+        None if a set of reference pixels has no valid member.
+    """
+    index, bounds, _ = _sets(readout, strips, p)
+    used = 16 if p.odd_even_rows else 8
+    if np.diff(bounds)[:used].min() == 0:
+        return None
+    ngroup = len(values)
+    with np.errstate(invalid="ignore", over="ignore"):
+        since = values - values[0]
+        means, uniform = clipped_means(since, index, bounds, p.siglimit, np.ones(ngroup, np.uint8))
+        left, right = means.reshape(ngroup, 2, MIRI_OUTPUTS, 2).transpose(3, 0, 1, 2)
+        total = left + right
+        mixed = uniform.reshape(ngroup, 2, MIRI_OUTPUTS, 2).any(axis=3)
+        level = 0.5 * np.where(mixed, total, total.astype(np.float32))
+    if not p.odd_even_rows:
+        level[:, 1] = level[:, 0]
+    level[0] = 0.0
+    return Correction(drift=np.tile(_absent_is_zero(level), (1, 1, readout.frame[1] // MIRI_OUTPUTS)))
+
+
+@step(
+    "refpix",
+    stage="detector1",
+    takes="ramp",
+    gives="ramp",
+    status="S_REFPIX",
+    params=[
+        Param("odd_even_columns", bool, True, "Treat odd and even columns apart (near infrared)."),
+        Param("use_side_ref_pixels", bool, True, "Subtract the signal of the side pixels from each row."),
+        Param("side_smoothing_length", int, 11, "Window of the running median.", unit="pixel", min=1, max=4095),
+        Param("side_gain", float, 1.0, "Factor applied to the signal of the side pixels."),
+        Param("odd_even_rows", bool, True, "Treat odd and even rows apart (MIRI)."),
+        Param("siglimit", float, 3.0, "Clipping limit of the means.", unit="sigma", min=0.0),
+        Param(
+            "refpix_algorithm",
+            str,
+            "median",
+            "How full near-infrared frames use the side pixels.",
+            choices=("median", "sirs"),
+        ),
+        Param("sigreject", float, 4.0, "Outlier limit of the sirs algorithm.", unit="sigma", min=0.0),
+        Param("gaussmooth", float, 1.0, "Width of the low-pass filter of the sirs algorithm.", min=0.0),
+        Param("halfwidth", int, 30, "Half width of the sirs kernel.", unit="pixel", min=1),
+        Param("ovr_corr_mitigation_ftr", float, 3.0, "Limit for bad interleaved pixels (IRS2).", unit="sigma", min=0.0),
+        Param("preserve_irs2_refpix", bool, False, "Keep the interleaved reference pixels (IRS2)."),
+        Param("irs2_mean_subtraction", bool, False, "Subtract clipped means before the IRS2 correction."),
+    ],
+    changes=("SCI", "ZEROFRAME"),
+    uses=("SCI", "PIXELDQ", "ZEROFRAME"),
+)
+def refpix(tile, refs, p):
+    """Subtract readout drifts measured on reference pixels.
+
+    Near infrared, four outputs: in every group, clipped means of the reference pixels at both
+    ends of each output, for odd and even columns, are averaged and subtracted; then a running
+    median of the side pixels is subtracted from each line.  One output: clipped means of all
+    reference pixels.  MIRI: clipped means of the left and right reference columns, for each
+    output and for odd and even rows, of the difference to the first group.  Reference pixels
+    flagged DO_NOT_USE and NaN are not used.  Zero frames are corrected like a group; their
+    zeros stay.
+    """
+    y0, y1, x0, x1 = tile.box
+    sci, zeroframe = tile["SCI"], tile.get("ZEROFRAME")
+    for k, i in enumerate(range(tile.i0, tile.i1)):
+        c = tile.correction(i)
+        if c is None:
+            tile.count("uncorrected", 1)
+            continue
+        if c.drift is not None:
+            subtract_row_parity(sci[k], c.drift[:, :, x0:x1], y0)
+            continue
+        along_x, along_y = c.along_x[:, x0:x1], c.along_y[:, y0:y1]
+        n = sci.shape[1]
+        subtract_profiles(sci[k], along_x[:n], along_y[:n], c.rounded[:n], x_first=c.x_first)
+        if zeroframe is not None:
+            subtract_profiles(
+                zeroframe[k : k + 1], along_x[n:], along_y[n:], c.rounded[n:], x_first=c.x_first, keep_zero=True
+            )
+
+
+@refpix.setup
+def _(exposure, refs, p):
+    readout = describe(exposure.meta, exposure.frame, exposure.substrt)
+    if p.refpix_algorithm == "sirs" and readout.mode == "amplifiers" and readout.frame == (NIR_SIZE, NIR_SIZE):
+        raise UsageError("refpix: refpix_algorithm = sirs is not supported yet; use median")
+    return readout
+
+
+@refpix.probe
+def _(exposure, readout):
+    return readout.boxes()
+
+
+@refpix.solve
+def _(strips, exposure, readout, p):
+    values = _flat(strips, "SCI")[0]
+    if readout.mode == "rows":
+        return solve_miri(values, strips, readout, p)
+    if "ZEROFRAME" in strips[0]:
+        values = np.concatenate([values, _flat(strips, "ZEROFRAME")])
+    # The official package holds the first group of a file in float32 and, because the side signal
+    # is float64, every later one in float64; without side signal all stay float32.
+    sided = readout.mode == "amplifiers" and p.use_side_ref_pixels
+    single = np.full(len(values), not sided, np.uint8)
+    if strips[0].i0 == 0:
+        single[0] = 1
+    return solve_near_infrared(values, strips, readout, p, single)
+
+
+@refpix.finish
+def _(exposure, counts, readout, p):
+    if counts["uncorrected"]:
+        log.warning("refpix: %s; pixels left as they are", NO_REFERENCE_PIXELS)
+        exposure.meta.set("S_REFPIX", "SKIPPED")

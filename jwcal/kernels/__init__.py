@@ -1,0 +1,1 @@
+"""Array kernels: compiled C where available, and for each the NumPy twin that defines it."""

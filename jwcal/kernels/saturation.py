@@ -1,0 +1,132 @@
+"""Saturation and A/D floor flags.
+
+``flag_saturation_numpy`` is the definition; the compiled version gives the same bits.
+"""
+
+import ctypes
+
+import numpy as np
+
+from jwcal.kernels._lib import native, plane, ptr, ramp_layout
+from jwcal.kernels.pixelwise import sizes, zeroframe_layout
+
+DO_NOT_USE = 1
+SATURATED = 2
+AD_FLOOR = 64
+NO_SAT_CHECK = 1 << 21
+AD_LIMIT = 65535
+
+
+def flag_saturation(sci, groupdq, pixeldq, zeroframe, threshold, dq, *, bias=None, nframe=0, grow=1):
+    """Flag saturated groups and values at the floor of the A/D converter.
+
+    A value at or above the threshold marks its group and all later ones SATURATED, and so
+    its neighbours in the same groups.  A value of zero or below marks its group alone
+    AD_FLOOR and DO_NOT_USE.  For averaged groups two more tests mark DO_NOT_USE:
+    a group before a saturated one that exceeds the threshold diluted by the average,
+    with its neighbours; and a second group that jumped while the first and the threshold
+    say that the third, saturated, should not be.
+
+    Parameters
+    ----------
+    sci : (nint, ngroup, ny, nx) float32 numpy.ndarray
+        Ramps, DN; NaN is never flagged.
+    groupdq : (nint, ngroup, ny, nx) uint8 numpy.ndarray
+        Group flags; changed in place.
+    pixeldq : (ny, nx) uint32 numpy.ndarray
+        Receives the flags of the reference, and NO_SAT_CHECK where its threshold is NaN.
+    zeroframe : (nint, ny, nx) float32 numpy.ndarray or None
+        First reads, DN; set to 0 (invalid) where saturated, next to that, or not positive.
+    threshold : (ny, nx) float32 numpy.ndarray
+        Saturation level, DN.  Pixels with NaN or NO_SAT_CHECK get a level above the converter's range.
+    dq : (ny, nx) uint32 numpy.ndarray
+        Flags of the reference in standard bits.
+    bias : (ny, nx) float32 numpy.ndarray or None
+        Bias, DN, for the test of the second group; None means 0, NaN passes no test.
+    nframe : int
+        Frames averaged in a group; 0 leaves out the tests for averaged groups.
+    grow : int
+        Neighbours of a saturated pixel are those in a box of ``2 * grow + 1`` pixels.
+    """
+    nint, ngroup, ny, nx = sci.shape
+    if groupdq.shape != sci.shape:
+        raise ValueError(f"GROUPDQ: shape {groupdq.shape}, SCI has {sci.shape}")
+    strides = (*ramp_layout(sci, "f4", "SCI"), *ramp_layout(groupdq, "u1", "GROUPDQ"))
+    spacing = zeroframe_layout(zeroframe, sci.shape)
+    plane(pixeldq, (ny, nx), "u4", "PIXELDQ")
+    plane(threshold, (ny, nx), "f4", "threshold")
+    plane(dq, (ny, nx), "u4", "saturation DQ")
+    if bias is not None:
+        plane(bias, (ny, nx), "f4", "bias")
+    if grow < 0 or nframe < 0:
+        raise ValueError("grow and nframe cannot be negative")
+    lib = native()
+    if lib is None:
+        flag_saturation_numpy(
+            sci, groupdq, pixeldq, zeroframe, threshold, dq, bias=bias, nframe=nframe, grow=grow
+        )
+        return
+    limit = np.empty((ny, nx), np.float32)
+    work = np.empty(3 * ny * nx + 2 * ny + nx + 2 * grow, np.uint8)
+    lib.jw_saturation(
+        ptr(sci), ptr(groupdq), ptr(pixeldq), ptr(zeroframe), *sizes(nint, ngroup, ny, nx, *strides, spacing),
+        ptr(threshold), ptr(dq), ctypes.c_uint32(NO_SAT_CHECK), ptr(bias), *sizes(nframe, grow), ptr(limit), ptr(work),
+    )  # fmt: skip
+
+
+def flag_saturation_numpy(sci, groupdq, pixeldq, zeroframe, threshold, dq, *, bias=None, nframe=0, grow=1):
+    """NumPy twin of `flag_saturation`."""
+    ngroup = sci.shape[1]
+    unchecked = np.isnan(threshold) | ((dq & NO_SAT_CHECK) != 0)
+    limit = np.where(unchecked, np.float32(AD_LIMIT + 1), threshold)
+    pixeldq |= dq
+    pixeldq[unchecked] |= NO_SAT_CHECK
+    for ramp, flags in zip(sci, groupdq, strict=True):
+        saturated = np.zeros(limit.shape, bool)
+        for values, flag in zip(ramp, flags, strict=True):
+            saturated |= values >= limit
+            flag[saturated] |= SATURATED
+            flag[values <= 0] |= AD_FLOOR | DO_NOT_USE
+            flag[_grown((flag & SATURATED) != 0, grow)] |= SATURATED
+        if nframe > 1:
+            _flag_diluted(ramp, flags, limit, unchecked, nframe, grow)
+        if nframe > 0 and ngroup > 2:
+            _flag_second_group(ramp, flags, limit, bias, nframe)
+    if zeroframe is not None:
+        for frame in zeroframe:
+            frame[_grown(frame >= limit, grow) | (frame <= 0)] = 0
+
+
+def _flag_diluted(ramp, flags, limit, unchecked, nframe, grow):
+    for group in range(len(ramp) - 2, -1, -1):
+        dilution = (group * nframe + (nframe + 1) / 2) / ((group + 1) * nframe)
+        level = limit.astype(np.float64) * np.where(unchecked, 1.0, dilution)
+        hit = ramp[group] >= level
+        hit &= (flags[group] & (SATURATED | DO_NOT_USE)) == 0
+        hit &= (flags[group + 1] & SATURATED) != 0
+        flags[group][_grown(hit, grow)] |= DO_NOT_USE
+
+
+def _flag_second_group(ramp, flags, limit, bias, nframe):
+    level = np.zeros_like(limit) if bias is None else bias
+    with np.errstate(over="ignore", invalid="ignore"):
+        first = (ramp[0] - level).astype(np.float64)
+        third = first / ((nframe + 1) / 2) * (3 * nframe) + level
+        jumped = ramp[1] - ramp[0] > (limit - ramp[0]) / np.float32(nframe)
+    hit = (third < limit) & jumped
+    hit &= ((flags[2] & SATURATED) != 0) & ((flags[1] & SATURATED) == 0)
+    flags[1][hit] |= DO_NOT_USE
+
+
+def _grown(mask, n):
+    if n == 0 or not mask.any():
+        return mask
+    wide = np.pad(mask, n)
+    ny, nx = mask.shape
+    rows = np.zeros((ny + 2 * n, nx), bool)
+    for d in range(2 * n + 1):
+        rows |= wide[:, d : d + nx]
+    out = np.zeros_like(mask)
+    for d in range(2 * n + 1):
+        out |= rows[d : d + ny]
+    return out

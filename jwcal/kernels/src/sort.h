@@ -1,0 +1,112 @@
+/* Sorting many short columns at once: sortable keys, and a network whose comparators run across columns. */
+#ifndef JW_SORT_H
+#define JW_SORT_H
+#include "jwcal.h"
+#include <math.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE float as_float(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+INLINE uint32_t as_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return bits;
+}
+
+/* Order by absolute value with the sign as the last bit; NaN comes last. */
+INLINE int32_t magnitude_key(float x)
+{
+    uint32_t u = as_bits(x);
+    uint32_t r = ((u << 1) | (u >> 31)) ^ 0x80000000u;
+    return (int32_t)((u & 0x7fffffffu) > 0x7f800000u ? 0x7fffffffu : r);
+}
+
+INLINE float magnitude_value(int32_t key)
+{
+    return as_float((((uint32_t)key ^ 0x80000000u) >> 1));
+}
+
+INLINE int magnitude_negative(int32_t key)
+{
+    return (int)((uint32_t)key & 1u);
+}
+
+/* Order by value; NaN comes last. */
+INLINE int32_t value_key(float x)
+{
+    int32_t u = (int32_t)as_bits(x);
+    int32_t r = u ^ (int32_t)((uint32_t)(u >> 31) & 0x7fffffffu);
+    return (u & 0x7fffffff) > 0x7f800000 ? 0x7fffffff : r;
+}
+
+INLINE float key_value(int32_t key)
+{
+    return as_float((uint32_t)(key ^ (int32_t)((uint32_t)(key >> 31) & 0x7fffffffu)));
+}
+
+/* Batcher's merge exchange (Knuth 5.2.2, Algorithm M): calls COMPARE(i, j) for every comparator of n items. */
+#define MERGE_EXCHANGE(n, COMPARE) \
+    do {                                                                                            \
+        ptrdiff_t top_ = 1;                                                                         \
+        while (2 * top_ < (n))                                                                      \
+            top_ *= 2;                                                                              \
+        for (ptrdiff_t p_ = (n) > 1 ? top_ : 0; p_ > 0; p_ /= 2) {                                  \
+            ptrdiff_t q_ = top_, r_ = 0, d_ = p_;                                                   \
+            for (;;) {                                                                              \
+                for (ptrdiff_t base_ = r_; base_ < (n) - d_; base_ += 2 * p_) {                     \
+                    ptrdiff_t end_ = base_ + p_ < (n) - d_ ? base_ + p_ : (n) - d_;                 \
+                    for (ptrdiff_t i_ = base_; i_ < end_; i_++)                                     \
+                        COMPARE(i_, i_ + d_);                                                       \
+                }                                                                                   \
+                if (q_ == p_)                                                                       \
+                    break;                                                                          \
+                d_ = q_ - p_;                                                                       \
+                q_ /= 2;                                                                            \
+                r_ = p_;                                                                            \
+            }                                                                                       \
+        }                                                                                           \
+    } while (0)
+
+INLINE void exchange_keys(int32_t *restrict a, int32_t *restrict b, const ptrdiff_t width)
+{
+    for (ptrdiff_t l = 0; l < width; l++) {
+        int32_t x = a[l], y = b[l];
+        a[l] = x < y ? x : y;
+        b[l] = x < y ? y : x;
+    }
+}
+
+INLINE void exchange_doubles(double *restrict a, double *restrict b, const ptrdiff_t width)
+{
+    for (ptrdiff_t l = 0; l < width; l++) {
+        double x = a[l], y = b[l];
+        a[l] = x < y ? x : y;
+        b[l] = x < y ? y : x;
+    }
+}
+
+/* Sort n rows of `width` columns, each column on its own, ascending. */
+INLINE void sort_keys(int32_t *key, ptrdiff_t n, const ptrdiff_t width)
+{
+#define COMPARE_KEYS(i, j) exchange_keys(key + (i) * width, key + (j) * width, width)
+    MERGE_EXCHANGE(n, COMPARE_KEYS);
+#undef COMPARE_KEYS
+}
+
+/* The same for doubles, none of them NaN. */
+INLINE void sort_doubles(double *value, ptrdiff_t n, const ptrdiff_t width)
+{
+#define COMPARE_DOUBLES(i, j) exchange_doubles(value + (i) * width, value + (j) * width, width)
+    MERGE_EXCHANGE(n, COMPARE_DOUBLES);
+#undef COMPARE_DOUBLES
+}
+
+#endif

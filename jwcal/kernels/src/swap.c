@@ -1,0 +1,185 @@
+/* Conversion between FITS big-endian buffers and native arrays, checksums, and reads of one box of many planes. */
+#define _POSIX_C_SOURCE 200809L
+#include "jwcal.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+typedef uint16_t u16_any __attribute__((aligned(1), may_alias));
+typedef uint32_t u32_any __attribute__((aligned(1), may_alias));
+typedef uint64_t u64_any __attribute__((aligned(1), may_alias));
+typedef float f32_any __attribute__((aligned(1), may_alias));
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define BE16(v) (v)
+#define BE32(v) (v)
+#define BE64(v) (v)
+#else
+#define BE16(v) __builtin_bswap16(v)
+#define BE32(v) __builtin_bswap32(v)
+#define BE64(v) __builtin_bswap64(v)
+#endif
+
+/* `flip` is the sign bit of the native value: adding BZERO = 2^(n-1) is the same as flipping it.
+   Swapping and flipping commute only when the flip is moved along, hence two entries. */
+JW_API JW_WIDE void jw_decode2(const void *src, void *dst, ptrdiff_t n, uint32_t flip)
+{
+    const u16_any *s = src;
+    u16_any *d = dst;
+    const uint16_t f = (uint16_t)flip;
+    if (src == dst) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            d[i] = BE16(d[i]) ^ f;
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        d[i] = BE16(s[i]) ^ f;
+}
+
+JW_API JW_WIDE void jw_decode4(const void *src, void *dst, ptrdiff_t n, uint32_t flip)
+{
+    const u32_any *s = src;
+    u32_any *d = dst;
+    if (src == dst) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            d[i] = BE32(d[i]) ^ flip;
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        d[i] = BE32(s[i]) ^ flip;
+}
+
+JW_API JW_WIDE void jw_decode8(const void *src, void *dst, ptrdiff_t n, uint32_t flip)
+{
+    const u64_any *s = src;
+    u64_any *d = dst;
+    const uint64_t f = (uint64_t)flip << 32;
+    if (src == dst) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            d[i] = BE64(d[i]) ^ f;
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        d[i] = BE64(s[i]) ^ f;
+}
+
+JW_API JW_WIDE void jw_encode2(const void *src, void *dst, ptrdiff_t n, uint32_t flip)
+{
+    const u16_any *s = src;
+    u16_any *d = dst;
+    const uint16_t f = (uint16_t)flip;
+    if (src == dst) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            d[i] = BE16((uint16_t)(d[i] ^ f));
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        d[i] = BE16((uint16_t)(s[i] ^ f));
+}
+
+JW_API JW_WIDE void jw_encode4(const void *src, void *dst, ptrdiff_t n, uint32_t flip)
+{
+    const u32_any *s = src;
+    u32_any *d = dst;
+    if (src == dst) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            d[i] = BE32(d[i] ^ flip);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        d[i] = BE32(s[i] ^ flip);
+}
+
+JW_API JW_WIDE void jw_encode8(const void *src, void *dst, ptrdiff_t n, uint32_t flip)
+{
+    const u64_any *s = src;
+    u64_any *d = dst;
+    const uint64_t f = (uint64_t)flip << 32;
+    if (src == dst) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            d[i] = BE64(d[i] ^ f);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        d[i] = BE64(s[i] ^ f);
+}
+
+JW_API JW_WIDE void jw_decode_i2f4(const void *src, void *dst, ptrdiff_t n, uint32_t is_unsigned)
+{
+    const u16_any *restrict s = src;
+    f32_any *restrict d = dst;
+    if (is_unsigned) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            d[i] = (float)(int32_t)(uint16_t)(BE16(s[i]) ^ 0x8000u);
+    } else {
+        for (ptrdiff_t i = 0; i < n; i++)
+            d[i] = (float)(int32_t)(int16_t)BE16(s[i]);
+    }
+}
+
+/* Carries are folded every 2^24 words, long before a 64-bit sum can overflow. */
+JW_API JW_WIDE uint32_t jw_datasum(const void *src, ptrdiff_t nbytes, uint32_t start)
+{
+    const u32_any *s = src;
+    const ptrdiff_t n = nbytes / 4;
+    uint64_t sum = start;
+    for (ptrdiff_t i = 0; i < n;) {
+        const ptrdiff_t stop = n - i > (1 << 24) ? i + (1 << 24) : n;
+        uint64_t part = 0;
+        for (; i < stop; i++)
+            part += BE32(s[i]);
+        sum += part;
+        sum = (sum & 0xffffffffu) + (sum >> 32);
+    }
+    if (nbytes % 4) {
+        uint32_t tail = 0;
+        memcpy(&tail, (const char *)src + 4 * n, (size_t)(nbytes % 4));
+        sum += BE32(tail);
+    }
+    while (sum >> 32)
+        sum = (sum & 0xffffffffu) + (sum >> 32);
+    return (uint32_t)sum;
+}
+
+static ptrdiff_t read_fully(int fd, char *out, size_t count, off_t offset)
+{
+    size_t done = 0;
+    while (done < count) {
+        const ssize_t got = pread(fd, out + done, count - done, offset + (off_t)done);
+        if (got < 0) {
+            if (errno == EINTR)
+                continue;
+            return -(ptrdiff_t)errno;
+        }
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    return (ptrdiff_t)done;
+}
+
+/* Bytes of rows y0..y1, columns x0..x1 of every plane, packed; fewer than wanted at end of file, -errno on error. */
+JW_API ptrdiff_t jw_read_box(int fd, int64_t offset, ptrdiff_t plane_nx, ptrdiff_t itemsize, ptrdiff_t nplanes,
+                             int64_t plane_stride, ptrdiff_t y0, ptrdiff_t y1, ptrdiff_t x0, ptrdiff_t x1, void *out)
+{
+    char *o = out;
+    const ptrdiff_t row = plane_nx * itemsize;
+    const int whole_rows = x0 == 0 && x1 == plane_nx;
+    const size_t chunk = (size_t)((x1 - x0) * itemsize) * (size_t)(whole_rows ? y1 - y0 : 1);
+    const ptrdiff_t nchunks = whole_rows ? 1 : y1 - y0;
+    ptrdiff_t total = 0;
+    for (ptrdiff_t p = 0; p < nplanes; p++) {
+        const int64_t base = offset + p * plane_stride + (int64_t)y0 * row + (int64_t)x0 * itemsize;
+        for (ptrdiff_t k = 0; k < nchunks; k++) {
+            const ptrdiff_t got = read_fully(fd, o, chunk, (off_t)(base + k * row));
+            if (got < 0)
+                return got;
+            total += got;
+            if ((size_t)got < chunk)
+                return total;
+            o += chunk;
+        }
+    }
+    return total;
+}

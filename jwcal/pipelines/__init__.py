@@ -1,0 +1,1 @@
+"""Pipeline definitions, one TOML file each."""

@@ -1,0 +1,1 @@
+"""Choosing reference files."""

@@ -1,0 +1,167 @@
+"""Choose reference files for an exposure from named files and a directory of official-format files."""
+
+import datetime as dt
+import logging
+import tomllib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from jwcal.core.errors import InputError, ReferenceFileError, UsageError
+
+log = logging.getLogger(__name__)
+
+_WILD = {"", "N/A", "ANY", "GENERIC", "*"}
+
+
+@cache
+def _parkeys():
+    return tomllib.loads(files("jwcal.data").joinpath("parkeys.toml").read_text())
+
+
+class ReferenceSource:
+    """Answers "which file of this type for this exposure?".
+
+    Parameters
+    ----------
+    named : dict of str to str or None
+        Files given by type; they win.  "N/A" says that there is none.
+    directory : str or None
+        Directory of reference files, searched by their headers.
+    """
+
+    def __init__(self, named=None, directory=None):
+        self.named = {k.lower(): str(v) for k, v in (named or {}).items()}
+        self.directory = directory
+        self._index = None
+        if directory is not None and not Path(directory).is_dir():
+            raise UsageError(f"--refs {directory}: not a directory")
+
+    @property
+    def context(self):
+        """Name of the reference context, or None."""
+        return None
+
+    def index(self):
+        """Headers of the files in the directory, by type."""
+        if self._index is None:
+            self._index = {}
+            if self.directory is not None:
+                for path in sorted(Path(self.directory).iterdir()):
+                    if path.name.endswith((".fits", ".fits.gz")) and not path.name.startswith("."):
+                        self._add(path)
+        return self._index
+
+    def _add(self, path):
+        from jwcal.core.fits import read_primary_header
+
+        try:
+            header = read_primary_header(str(path))
+        except InputError as exc:
+            log.warning("ignored: %s", exc)
+            return
+        kind = str(header.get("REFTYPE", "")).strip().lower()
+        if kind:
+            self._index.setdefault(kind, []).append((path, header))
+
+    def find(self, kind, meta):
+        """Return the best file of a type.
+
+        Parameters
+        ----------
+        kind : str
+            Reference type in lower case.
+        meta : mapping
+            Header of the exposure (`get`).
+
+        Returns
+        -------
+        path : str or None
+            None when there is none.
+        reason : str
+            Why this one, or why none.
+        """
+        if kind in self.named:
+            path = self.named[kind]
+            if path.upper() == "N/A":
+                return None, "N/A given"
+            if not Path(path).is_file():
+                raise ReferenceFileError(f"{path}: no such {kind.upper()} reference file")
+            return path, "named"
+        best = None
+        for path, header in self.index().get(kind, ()):
+            score = self._score(kind, header, meta)
+            if score is not None:
+                key = (score, str(header.get("USEAFTER", "")), path.name)
+                if best is None or key > best[0]:
+                    best = (key, path)
+        if best is None:
+            where = f"none in {self.directory} fits" if self.directory else "none given"
+            return None, where
+        return str(best[1]), f"{best[0][0]} keywords match"
+
+    def find_pars(self, steps, meta):
+        """Parameter reference files in the directory for this exposure.
+
+        Parameters
+        ----------
+        steps : sequence of Step
+            Steps of the run.
+        meta : mapping
+            Header of the exposure.
+
+        Returns
+        -------
+        list of str
+            At most one per step, of the names ``*pars-<step>step*.asdf``, whose
+            instrument, when the file names one, is that of the exposure.
+        """
+        if self.directory is None:
+            return []
+        found = {}
+        instrument = str(meta.get("INSTRUME", "")).lower()
+        for path in sorted(Path(self.directory).glob("*pars-*.asdf")):
+            kind = path.name.split("pars-", 1)[1].split("step")[0].split("_")[0]
+            owner = path.name.split("pars-", 1)[0].strip("_").split("_")[-1]
+            if owner not in ("", "jwst", instrument):
+                continue
+            for step in steps:
+                if kind == step.name.replace("_", "") or (kind == "darkcurrent" and step.name == "dark_current"):
+                    found[step.name] = str(path)
+        return list(found.values())
+
+    def _score(self, kind, header, meta):
+        instrument = str(meta.get("INSTRUME", "")).upper()
+        mine = str(header.get("INSTRUME", "")).strip().upper()
+        if mine not in _WILD and mine != instrument:
+            return None
+        table = _parkeys().get(kind, {"*": ["DETECTOR"]})
+        score = 0
+        for key in table.get(instrument, table["*"]):
+            value = str(meta.get(key, "") or "").strip().upper()
+            pattern = header.get("P_" + key[:6])
+            wanted = str(header.get(key, "") if pattern is None else pattern).strip().upper()
+            options = {w.strip() for w in wanted.split("|") if w.strip()}
+            if not options or options & _WILD:
+                continue
+            if value in options:
+                score += 1
+            elif key == "SUBARRAY" and "FULL" in options:
+                # A full-frame file can be cut to the subarray; an exact one is preferred.
+                continue
+            else:
+                return None
+        date = f"{meta.get('DATE-OBS', '9999-12-31')}T{meta.get('TIME-OBS', '00:00:00')}"
+        if _time(header.get("USEAFTER")) > _time(date):
+            return None
+        return score
+
+
+def _time(text):
+    text = str(text or "").strip()
+    for form in ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d", "%b %d %Y %H:%M:%S", "%b %d %Y"):
+        try:
+            return dt.datetime.strptime(text, form)  # noqa: DTZ007 - both sides are UTC without a zone
+        except ValueError:
+            continue
+    return dt.datetime.min

@@ -1,0 +1,187 @@
+"""Fixtures of the parity suite: both packages have calibrated every selected case once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.parity.cases import BUILT, CASES, build
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+LINES: dict[tuple[str, str], str] = {}
+JWCAL = [sys.executable, "-c", "from jwcal.cli.main import main; main()"]
+
+
+def _cache():
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jwcal"
+
+
+def _shared():
+    return Path(os.environ.get("JWCAL_SHARED") or ROOT.parent / "shared")
+
+
+@pytest.fixture(scope="session")
+def peer_python():
+    """Interpreter of the official package's environment."""
+    folder = Path(os.environ.get("JWCAL_PEER_ENV") or _cache() / "peer-jwst-3.0.0")
+    python = folder / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"no official package in {folder}: run tests/parity/make_peer_env")
+    return python
+
+
+@pytest.fixture(scope="session")
+def make_case():
+    """The neutral case maker."""
+    path = _shared() / "bench" / "make_case.py"
+    if not path.exists():
+        pytest.skip(f"no case maker at {path}: set JWCAL_SHARED to the folder that holds bench/make_case.py")
+    return path
+
+
+def _selected(request):
+    names = {item.callspec.params["case"] for item in request.session.items if "case" in _params(item)}
+    return [c for c in CASES if c.name in names]
+
+
+def _params(item):
+    return getattr(getattr(item, "callspec", None), "params", {})
+
+
+def _job(case, folder):
+    info = json.loads((folder / "case.json").read_text())
+    return {
+        "uncal": str(folder / info["uncal"]),
+        "refs": {k: str(folder / v) for k, v in info["refs"].items()},
+        "out": str(folder / "peer"),
+        "set": case.set,
+        "save": list(case.steps),
+    }
+
+
+@pytest.fixture(scope="session")
+def official(request, peer_python, make_case):
+    """Folder of every selected case, with the official products in ``peer/``.
+
+    Cases are kept in the user's cache folder under the hash of all that defines them.
+    """
+    base = _cache() / "parity"
+    folders, todo = {}, []
+    common = make_case.read_bytes() + (HERE / "peer.py").read_bytes() + (HERE / "cases.py").read_bytes()
+    selected = _selected(request)
+    for case in selected:
+        digest = hashlib.sha256(common + repr(case).encode()).hexdigest()[:16]
+        folder = folders[case.name] = base / f"{case.name}-{digest}"
+        if not _is_done(folder):
+            for old in base.glob(f"{case.name}-{'[0-9a-f]' * 16}"):
+                shutil.rmtree(old)
+            todo.append((case, folder))
+    if todo:
+        _calibrate(todo, peer_python, make_case)
+    return folders
+
+
+def _is_done(folder):
+    done = folder / "peer" / "done.json"
+    return done.exists() and "failed" not in json.loads(done.read_text())
+
+
+def _calibrate(todo, peer_python, make_case):
+    """Make the cases and run the official package on them, two processes at a time."""
+    workers = min(2, os.cpu_count() or 1, len(todo))
+
+    def share(part):
+        for case, folder in part:
+            folder.mkdir(parents=True)
+            build(case, folder, make_case)
+        jobs = part[0][1] / "jobs.json"
+        jobs.write_text(json.dumps([_job(case, folder) for case, folder in part]))
+        log = part[0][1] / "peer.log"
+        with log.open("wb") as stream:
+            subprocess.run(
+                [str(peer_python), str(HERE / "peer.py"), str(jobs)], check=True, stdout=stream, stderr=stream
+            )
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(share, [todo[i::workers] for i in range(workers)]))
+
+
+@pytest.fixture(scope="session")
+def ours(tmp_path_factory):
+    """Function that calibrates a case with jwcal, once, and returns the folder of products."""
+    done = {}
+
+    def calibrate(case, folder):
+        if case.name not in done:
+            out = tmp_path_factory.mktemp(case.name)
+            info = json.loads((folder / "case.json").read_text())
+            command = [
+                *JWCAL,
+                "run",
+                "detector1",
+                str(folder / info["uncal"]),
+                "--refs",
+                str(folder / "refs"),
+            ]
+            command += [
+                "-o",
+                str(out / "rate.fits"),
+                "--rateints",
+                str(out / "rateints.fits"),
+                "--no-progress",
+            ]
+            for key, value in case.set.items():
+                command += ["--set", f"{key}={str(value).lower()}"]
+            for step in compared(case, folder):
+                command += ["--save-after", f"{step.replace('_', '-')}:{out / step}.fits"]
+            result = subprocess.run(command, check=False, capture_output=True, text=True)
+            done[case.name] = out, result
+        out, result = done[case.name]
+        assert result.returncode == 0, f"jwcal ended with {result.returncode}: {result.stderr[-2000:]}"
+        return out
+
+    return calibrate
+
+
+def product_stem(folder):
+    """First part of the product names of a case."""
+    return json.loads((folder / "case.json").read_text())["uncal"].removesuffix("_uncal.fits")
+
+
+def compared(case, folder):
+    """Steps the official pipeline completed on a case, of those that are compared."""
+    done = json.loads((folder / "peer" / "done.json").read_text())
+    renamed = {"dark_current": "dark_sub"}
+    return [s for s in case.steps if s in BUILT and done.get(renamed.get(s, s)) == "COMPLETE"]
+
+
+@pytest.fixture
+def note():
+    """Function that records a line of the report."""
+
+    def record(case, what, text):
+        LINES[case, what] = text
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the report, and write it where ``JWCAL_PARITY_REPORT`` says."""
+    if not LINES:
+        return
+    terminalreporter.section("parity with the official package (largest differences)")
+    rows = [f"{case:18s} {what:14s} {text}" for (case, what), text in LINES.items()]
+    for row in rows:
+        terminalreporter.write_line(row)
+    target = os.environ.get("JWCAL_PARITY_REPORT")
+    if target:
+        Path(target).write_text("\n".join(rows) + "\n")
