@@ -415,6 +415,7 @@ class _Run:
         if self.gives != "ramp" or self.exposure.product in _SERVES["rate"]:
             raise UsageError("a step that sees whole frames can only work on a ramp")
         sink = MemorySink(self.exposure, "ramp", self._planes("ramp"))
+        sink.expect = tuple(self.expect)
         self.sinks.append((len(self.nodes), sink))
         self._flush()
         old = self.exposure

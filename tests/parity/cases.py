@@ -25,12 +25,39 @@ BUILT = frozenset(
     "dark_current jump".split()
 )
 
-NIRISS = {"INSTRUME": "NIRISS", "DETECTOR": "NIS", "EXP_TYPE": "NIS_IMAGE", "FILTER": "CLEAR",
-          "PUPIL": "F200W", "FASTAXIS": -2, "SLOWAXIS": -1, "CHANNEL": None, "MODULE": None}  # fmt: skip
-FGS = {"INSTRUME": "FGS", "DETECTOR": "GUIDER1", "EXP_TYPE": "FGS_IMAGE", "FASTAXIS": 2, "SLOWAXIS": -1,
-       "FILTER": None, "PUPIL": None, "CHANNEL": None, "MODULE": None, "READPATT": "FGSRAPID"}  # fmt: skip
-NIRSPEC = {"INSTRUME": "NIRSPEC", "EXP_TYPE": "NRS_FIXEDSLIT", "FILTER": "F170LP", "GRATING": "G235H",
-           "PUPIL": None, "CHANNEL": None, "MODULE": None, "READPATT": "NRSRAPID"}  # fmt: skip
+NIRISS = {
+    "INSTRUME": "NIRISS",
+    "DETECTOR": "NIS",
+    "EXP_TYPE": "NIS_IMAGE",
+    "FILTER": "CLEAR",
+    "PUPIL": "F200W",
+    "FASTAXIS": -2,
+    "SLOWAXIS": -1,
+    "CHANNEL": None,
+    "MODULE": None,
+}
+FGS = {
+    "INSTRUME": "FGS",
+    "DETECTOR": "GUIDER1",
+    "EXP_TYPE": "FGS_IMAGE",
+    "FASTAXIS": 2,
+    "SLOWAXIS": -1,
+    "FILTER": None,
+    "PUPIL": None,
+    "CHANNEL": None,
+    "MODULE": None,
+    "READPATT": "FGSRAPID",
+}
+NIRSPEC = {
+    "INSTRUME": "NIRSPEC",
+    "EXP_TYPE": "NRS_FIXEDSLIT",
+    "FILTER": "F170LP",
+    "GRATING": "G235H",
+    "PUPIL": None,
+    "CHANNEL": None,
+    "MODULE": None,
+    "READPATT": "NRSRAPID",
+}
 NRS1 = NIRSPEC | {"DETECTOR": "NRS1", "FASTAXIS": 2, "SLOWAXIS": 1}
 NRS2 = NIRSPEC | {"DETECTOR": "NRS2", "FASTAXIS": -2, "SLOWAXIS": -1}
 
@@ -77,59 +104,124 @@ CASES = [
     Case("nircam-long", f"{SMALL} --nints 1 --ngroups 30 --seed 4"),
     Case("nircam-clip", "--shape 64 64 --cr-fraction 0.05 --nints 1 --ngroups 110 --seed 5"),
     Case("one-group", f"{SMALL} --nints 2 --ngroups 1 --seed 6"),
-    Case("one-group-kept", f"{SMALL} --nints 2 --ngroups 1 --seed 6", set={"ramp_fit.suppress_one_group": False}),
+    Case(
+        "one-group-kept",
+        f"{SMALL} --nints 2 --ngroups 1 --seed 6",
+        set={"ramp_fit.suppress_one_group": False},
+    ),
     Case("two-groups", f"{SMALL} --nints 3 --ngroups 2 --seed 7"),
     Case("three-groups", f"{SMALL} --nints 3 --ngroups 3 --seed 8"),
     Case("four-groups", f"{SMALL} --nints 2 --ngroups 4 --seed 9"),
     Case("five-groups", f"{SMALL} --nints 2 --ngroups 5 --seed 10"),
     Case("saturated", f"{SMALL} --nints 2 --ngroups 8 --seed 11 --rate-scale 300"),
-    Case("saturated-kept", f"{SMALL} --nints 2 --ngroups 8 --seed 11 --rate-scale 300",
-         set={"ramp_fit.suppress_one_group": False}),  # fmt: skip
-    Case("zeroframe", f"{SMALL} --nints 2 --ngroups 6 --readpatt BRIGHT2 --zeroframe --rate-scale 150 --seed 12",
-         set={"ramp_fit.suppress_one_group": False}),  # fmt: skip
+    Case(
+        "saturated-kept",
+        f"{SMALL} --nints 2 --ngroups 8 --seed 11 --rate-scale 300",
+        set={"ramp_fit.suppress_one_group": False},
+    ),
+    Case(
+        "zeroframe",
+        f"{SMALL} --nints 2 --ngroups 6 --readpatt BRIGHT2 --zeroframe --rate-scale 150 --seed 12",
+        set={"ramp_fit.suppress_one_group": False},
+    ),
     Case("averaged", f"{SMALL} --nints 2 --ngroups 6 --readpatt SHALLOW4 --seed 13"),
     Case("averaged-bright", f"{SMALL} --nints 1 --ngroups 5 --readpatt MEDIUM8 --rate-scale 60 --seed 14"),
     Case("group-scale", f"{SMALL} --nints 1 --ngroups 6 --readpatt SHALLOW4 --seed 15", only={"FRMDIVSR": 2}),
-    Case("segment", f"{SMALL} --nints 2 --ngroups 6 --seed 16",
-         only={"INTSTART": 5, "INTEND": 6, "NINTS": 8, "EXSEGNUM": 3, "EXSEGTOT": 4, "TSOVISIT": True}),  # fmt: skip
-    Case("jump-options", f"{SMALL} --nints 2 --ngroups 10 --seed 17",
-         set={"jump.rejection_threshold": 3.0, "jump.flag_4_neighbors": False,
-              "jump.after_jump_flag_dn1": 200.0, "jump.after_jump_flag_time1": 5.0,
-              "jump.after_jump_flag_dn2": 800.0, "jump.after_jump_flag_time2": 10.0}),  # fmt: skip
-    Case("groups-cut", f"{SMALL} --nints 2 --ngroups 10 --seed 18",
-         set={"ramp_fit.firstgroup": 2, "ramp_fit.lastgroup": 7}),  # fmt: skip
+    Case(
+        "segment",
+        f"{SMALL} --nints 2 --ngroups 6 --seed 16",
+        only={"INTSTART": 5, "INTEND": 6, "NINTS": 8, "EXSEGNUM": 3, "EXSEGTOT": 4, "TSOVISIT": True},
+    ),
+    Case(
+        "jump-options",
+        f"{SMALL} --nints 2 --ngroups 10 --seed 17",
+        set={
+            "jump.rejection_threshold": 3.0,
+            "jump.flag_4_neighbors": False,
+            "jump.after_jump_flag_dn1": 200.0,
+            "jump.after_jump_flag_time1": 5.0,
+            "jump.after_jump_flag_dn2": 800.0,
+            "jump.after_jump_flag_time2": 10.0,
+        },
+    ),
+    Case(
+        "groups-cut",
+        f"{SMALL} --nints 2 --ngroups 10 --seed 18",
+        set={"ramp_fit.firstgroup": 2, "ramp_fit.lastgroup": 7},
+    ),
     Case("grow-two", f"{SMALL} --nints 2 --ngroups 10 --seed 19", set={"saturation.n_pix_grow_sat": 2}),
     Case("ipc", f"{SMALL} --nints 2 --ngroups 5 --seed 30", set={"ipc.skip": False}, ipc=True),
-    Case("niriss-sub", f"{SMALL} --corner 1921 1921 --nints 2 --ngroups 6 --seed 20",
-         keys=NIRISS | {"SUBARRAY": "SUB128"}, only={"READPATT": "NISRAPID"}),  # fmt: skip
-    Case("niriss-strip", "--shape 96 512 --corner 1537 1953 --nints 3 --ngroups 5 --seed 21",
-         keys=NIRISS | {"SUBARRAY": "SUBSTRIP96", "EXP_TYPE": "NIS_SOSS", "PUPIL": "GR700XD"},
-         only={"READPATT": "NISRAPID"}),  # fmt: skip
-    Case("nrcb1-sub", f"{SMALL} --corner 1 1921 --nints 1 --ngroups 6 --seed 22",
-         keys={"DETECTOR": "NRCB1", "MODULE": "B", "FASTAXIS": 1, "SLOWAXIS": -2}),  # fmt: skip
+    Case(
+        "niriss-sub",
+        f"{SMALL} --corner 1921 1921 --nints 2 --ngroups 6 --seed 20",
+        keys=NIRISS | {"SUBARRAY": "SUB128"},
+        only={"READPATT": "NISRAPID"},
+    ),
+    Case(
+        "niriss-strip",
+        "--shape 96 512 --corner 1537 1953 --nints 3 --ngroups 5 --seed 21",
+        keys=NIRISS | {"SUBARRAY": "SUBSTRIP96", "EXP_TYPE": "NIS_SOSS", "PUPIL": "GR700XD"},
+        only={"READPATT": "NISRAPID"},
+    ),
+    Case(
+        "nrcb1-sub",
+        f"{SMALL} --corner 1 1921 --nints 1 --ngroups 6 --seed 22",
+        keys={"DETECTOR": "NRCB1", "MODULE": "B", "FASTAXIS": 1, "SLOWAXIS": -2},
+    ),
     Case("fgs-sub", f"{SMALL} --nints 1 --ngroups 6 --seed 23", keys=FGS | {"SUBARRAY": "SUB128LL"}),
-    Case("nirspec-512", "--shape 32 512 --corner 513 993 --nints 2 --ngroups 6 --seed 24",
-         keys=NRS1 | {"SUBARRAY": "SUB512"}, refkeys={"gain": {"GAINFACT": 1.97}}),  # fmt: skip
-    Case("nirspec-allslits", "--shape 256 512 --corner 1 897 --nints 1 --ngroups 5 --seed 25",
-         keys=NRS2 | {"SUBARRAY": "SUBS200A1"}, refkeys={"gain": {"GAINFACT": 1.6}}),  # fmt: skip
+    Case(
+        "nirspec-512",
+        "--shape 32 512 --corner 513 993 --nints 2 --ngroups 6 --seed 24",
+        keys=NRS1 | {"SUBARRAY": "SUB512"},
+        refkeys={"gain": {"GAINFACT": 1.97}},
+    ),
+    Case(
+        "nirspec-allslits",
+        "--shape 256 512 --corner 1 897 --nints 1 --ngroups 5 --seed 25",
+        keys=NRS2 | {"SUBARRAY": "SUBS200A1"},
+        refkeys={"gain": {"GAINFACT": 1.6}},
+    ),
     Case("miri", f"{MIRI} --nints 3 --ngroups 12 --seed 3", steps=tuple(MIRI_STEPS)),
     Case("miri-short", f"{MIRI} --nints 2 --ngroups 5 --seed 4", steps=tuple(MIRI_STEPS)),
     Case("miri-two-groups", f"{MIRI} --nints 2 --ngroups 2 --seed 5", steps=tuple(MIRI_STEPS)),
     Case("miri-three-groups", f"{MIRI} --nints 2 --ngroups 3 --seed 6", steps=tuple(MIRI_STEPS)),
-    Case("miri-segment", f"{MIRI} --nints 2 --ngroups 10 --seed 7", steps=tuple(MIRI_STEPS),
-         only={"INTSTART": 3, "INTEND": 4, "NINTS": 6, "EXSEGNUM": 2, "EXSEGTOT": 3, "TSOVISIT": True}),  # fmt: skip
+    Case(
+        "miri-segment",
+        f"{MIRI} --nints 2 --ngroups 10 --seed 7",
+        steps=tuple(MIRI_STEPS),
+        only={"INTSTART": 3, "INTEND": 4, "NINTS": 6, "EXSEGNUM": 2, "EXSEGTOT": 3, "TSOVISIT": True},
+    ),
     Case("miri-bright", f"{MIRI} --nints 2 --ngroups 10 --seed 8 --rate-scale 60", steps=tuple(MIRI_STEPS)),
-    Case("miri-firstframe", f"{MIRI} --nints 2 --ngroups 8 --seed 9 --rate-scale 60", steps=tuple(MIRI_STEPS),
-         set={"firstframe.skip": False, "firstframe.bright_use_group1": False}),  # fmt: skip
+    Case(
+        "miri-firstframe",
+        f"{MIRI} --nints 2 --ngroups 8 --seed 9 --rate-scale 60",
+        steps=tuple(MIRI_STEPS),
+        set={"firstframe.skip": False, "firstframe.bright_use_group1": False},
+    ),
     Case("miri-full", "--instrument miri --nints 2 --ngroups 6 --seed 10", steps=("rscd", "refpix", "jump")),
     Case("nircam-full", "--nints 1 --ngroups 3 --seed 26", steps=("saturation", "refpix", "jump")),
-    Case("niriss-full", "--nints 1 --ngroups 2 --seed 27", keys=NIRISS, only={"READPATT": "NISRAPID"},
-         steps=("refpix",)),  # fmt: skip
-    Case("nirspec-full", "--nints 1 --ngroups 2 --seed 28", keys=NRS1 | {"SUBARRAY": "FULL"},
-         steps=("refpix",), set={"refpix.odd_even_columns": False}),  # fmt: skip
-    Case("fgs-full", "--nints 1 --ngroups 2 --seed 29", keys=FGS, steps=("refpix",),
-         set={"refpix.use_side_ref_pixels": False}),  # fmt: skip
-]  # fmt: skip
+    Case(
+        "niriss-full",
+        "--nints 1 --ngroups 2 --seed 27",
+        keys=NIRISS,
+        only={"READPATT": "NISRAPID"},
+        steps=("refpix",),
+    ),
+    Case(
+        "nirspec-full",
+        "--nints 1 --ngroups 2 --seed 28",
+        keys=NRS1 | {"SUBARRAY": "FULL"},
+        steps=("refpix",),
+        set={"refpix.odd_even_columns": False},
+    ),
+    Case(
+        "fgs-full",
+        "--nints 1 --ngroups 2 --seed 29",
+        keys=FGS,
+        steps=("refpix",),
+        set={"refpix.use_side_ref_pixels": False},
+    ),
+]
 
 
 def build(case, folder, make_case):

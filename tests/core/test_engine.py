@@ -1,0 +1,256 @@
+"""The engine: tiles, halos, strips and threads must not show in the result."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jwcal.core import engine
+from jwcal.core.errors import DataError, JwcalError, ReferenceFileError, UsageError
+from jwcal.core.exposure import ArrayStore, Exposure
+from jwcal.core.header import Header
+from jwcal.core.params import Layers
+from jwcal.core.pipeline import Item, Job, make_item, run
+from jwcal.core.step import Param, Ref, Skip, step
+
+
+@step("scale", stage="test", takes="ramp", gives="ramp", status="S_SCALE", changes=("SCI",),
+      params=[Param("factor", float, 2.0, "Factor.", min=0.0)])  # fmt: skip
+def scale(tile, refs, p):  # noqa: ARG001
+    """Scale the ramp."""
+    tile["SCI"] *= np.float32(p.factor)
+
+
+def spread(mask):
+    """Grow a mask by one pixel along both image axes."""
+    out = mask.copy()
+    out[..., 1:, :] |= mask[..., :-1, :]
+    out[..., :-1, :] |= mask[..., 1:, :]
+    out[..., 1:] |= mask[..., :-1]
+    out[..., :-1] |= mask[..., 1:]
+    return out
+
+
+@step("grow", stage="test", takes="ramp", gives="ramp", changes=("GROUPDQ",), halo=1)
+def grow(tile, refs, p):  # noqa: ARG001
+    """Flag bright readings and their neighbours."""
+    tile["GROUPDQ"][spread(tile["SCI"] > 2020)] |= 2
+
+
+@step("again", stage="test", takes="ramp", gives="ramp", changes=("GROUPDQ",), uses=("GROUPDQ",), halo=1)
+def again(tile, refs, p):  # noqa: ARG001
+    """Grow the flags once more."""
+    tile["GROUPDQ"][spread((tile["GROUPDQ"] & 2) != 0)] |= 4
+
+
+@step("border", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
+def border(tile, refs, p):  # noqa: ARG001
+    """Subtract the mean of the frame's border."""
+    for i in range(tile.i0, tile.i1):
+        tile["SCI"][i - tile.i0] -= tile.correction(i)
+
+
+@border.probe
+def _(exposure, plan):  # noqa: ARG001
+    ny, nx = exposure.frame
+    return [(0, 4, 0, nx), (ny - 4, ny, 0, nx), (0, ny, 0, 4), (0, ny, nx - 4, nx)]
+
+
+@border.solve
+def _(strips, exposure, plan, p):  # noqa: ARG001
+    return np.float32(np.mean([s["SCI"].mean(dtype="f8") for s in strips]))
+
+
+@step("whole", stage="test", takes="ramp", gives="ramp", changes=("SCI",), scope="integration")
+def whole(tile, refs, p):  # noqa: ARG001
+    """Subtract the median of each group's frame."""
+    tile["SCI"] -= np.median(tile["SCI"], axis=(-2, -1), keepdims=True)
+
+
+@step("mean", stage="test", takes="ramp", gives="rate", uses=("SCI", "GROUPDQ", "PIXELDQ"), keywords=("PRIMECRS",))
+def mean(tile, refs, p):  # noqa: ARG001
+    """Average the groups."""
+    y0, y1, x0, x1 = tile.core
+    tile.count("pixels", (y1 - y0) * (x1 - x0))
+    each = tile["SCI"].mean(axis=1)
+    zero = np.zeros_like(each)
+    names = ("ERR", "VAR_POISSON", "VAR_RNOISE")
+    return {
+        "rate": {"SCI": each.mean(axis=0), "DQ": tile["PIXELDQ"], **dict.fromkeys(names, zero[0])},
+        "rateints": {"SCI": each, "DQ": zero.astype("u4"), **dict.fromkeys(names, zero)},
+    }
+
+
+@mean.finish
+def _(exposure, counts, plan, p):  # noqa: ARG001
+    exposure.meta.set("PRIMECRS", float(counts["pixels"]))
+
+
+def exposure(shape=(3, 4, 50, 40), seed=0, **cards):
+    """Random uncal in memory."""
+    header = Header()
+    for key, value in {"INSTRUME": "NIRCAM", "NGROUPS": shape[1], "NINTS": shape[0], **cards}.items():
+        header.set(key, value)
+    sci = np.random.default_rng(seed).normal(1000, 10, shape).astype("f4")
+    return Exposure("uncal", header, {"SCI": Header()}, ArrayStore({"SCI": sci}))
+
+
+def go(steps, data, jobs=1, tile=1 << 20, limit=None, **options):
+    """Run steps with a forced tile size."""
+    old = engine.TILE_BYTES, engine.TILE_LIMIT
+    engine.TILE_BYTES, engine.TILE_LIMIT = tile, limit or tile
+    try:
+        outputs = {"main": None}
+        if steps[-1] is mean:
+            outputs["rateints"] = None
+        return run(Job([Item(s.name, step=s) for s in steps], outputs=outputs, jobs=jobs, **options), data)
+    finally:
+        engine.TILE_BYTES, engine.TILE_LIMIT = old
+
+
+@settings(max_examples=25, deadline=None)
+@given(tile=st.integers(1, 200_000), jobs=st.integers(1, 4), seed=st.integers(0, 99))
+def test_result_depends_on_neither_tile_nor_threads(tile, jobs, seed):
+    steps = [scale, grow, again, border]
+    one = go(steps, exposure(seed=seed), jobs=1, tile=1 << 30)["ramp"]
+    two = go(steps, exposure(seed=seed), jobs=jobs, tile=tile)["ramp"]
+    for name in ("SCI", "GROUPDQ", "PIXELDQ"):
+        assert np.array_equal(one[name], two[name])
+
+
+def test_halo_gives_what_the_whole_frame_gives():
+    data = exposure()
+    mask = spread(data["SCI"] * np.float32(2) > 2020)
+    want = mask * 2 + spread(mask) * 4
+    assert np.array_equal(go([scale, grow, again], data, tile=1)["ramp"]["GROUPDQ"], want)
+
+
+def test_input_is_not_touched():
+    data = exposure()
+    before = data["SCI"].copy(), data.primary.to_bytes()
+    go([scale, grow, mean], data)
+    assert np.array_equal(before[0], data["SCI"])
+    assert before[1] == data.primary.to_bytes()
+
+
+def test_counts_are_complete_and_set_keywords():
+    made = go([grow, mean], exposure(), tile=1, jobs=3)
+    assert made["rate"].meta["PRIMECRS"] == 50 * 40
+    assert made["rateints"].meta["PRIMECRS"] == 50 * 40
+    assert made["rateints"]["SCI"].shape == (3, 50, 40)
+
+
+def test_whole_frame_step_between_tile_steps():
+    data = exposure()
+    got = go([scale, whole, grow], data, tile=1)["ramp"]
+    want = data["SCI"] * np.float32(2)
+    want -= np.median(want, axis=(-2, -1), keepdims=True)
+    assert np.array_equal(got["SCI"], want)
+
+
+def test_survey_finds_groups_flagged_everywhere():
+    seen = []
+
+    @step("flag", stage="test", takes="ramp", gives="ramp", changes=("GROUPDQ",), uses=("GROUPDQ",))
+    def flag(tile, refs, p):  # noqa: ARG001
+        """Flag the first group, and one pixel less of the second."""
+        tile["GROUPDQ"][:, 0] |= 1
+        tile["GROUPDQ"][1:, 1] |= 1
+        if tile.box[1] == 50:
+            tile["GROUPDQ"][2, 1, -1, -1] = 0
+
+    @step("look", stage="test", takes="ramp", gives="ramp", needs_all_dnu=True)
+    def look(tile, refs, p):  # noqa: ARG001
+        """Note what the engine says."""
+        seen.append(tile.all_dnu.copy())
+
+    go([scale, flag, look], exposure(), tile=1)
+    want = np.zeros((3, 4), bool)
+    want[:, 0] = True
+    want[1, 1] = True
+    assert np.array_equal(seen[0], want)
+
+
+def test_skip_in_setup_passes_the_data_with_the_reason():
+    @step("never", stage="test", takes="ramp", gives="ramp", status="S_NEVER", changes=("SCI",))
+    def never(tile, refs, p):  # noqa: ARG001
+        """Never run."""
+        tile["SCI"] += 1
+
+    @never.setup
+    def _(exposure, refs, p):  # noqa: ARG001
+        raise Skip("no such luck")
+
+    data = exposure()
+    made = go([never], data)["ramp"]
+    assert np.array_equal(made["SCI"], data["SCI"])
+    assert made.meta["S_NEVER"] == "SKIPPED"
+    assert b"no such luck" in made.primary.to_bytes()
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_failing_step_gives_one_clear_error(jobs):
+    @step("broken", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
+    def broken(tile, refs, p):  # noqa: ARG001
+        """Raise."""
+        raise ZeroDivisionError("by\nzero")
+
+    with pytest.raises(JwcalError, match="step broken failed: ZeroDivisionError: by zero"):
+        go([broken], exposure(), jobs=jobs, tile=1)
+
+
+def test_skip_in_the_middle_is_refused():
+    @step("late", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
+    def late(tile, refs, p):  # noqa: ARG001
+        """Skip too late."""
+        raise Skip("too late")
+
+    with pytest.raises(DataError, match="in the middle"):
+        go([late], exposure())
+
+
+def test_missing_reference_skips_or_fails_as_declared():
+    @step("needy", stage="test", takes="ramp", gives="ramp", status="S_NEEDY", changes=("SCI",),
+          refs=[Ref("gain", {"SCI": "f4"})])  # fmt: skip
+    def needy(tile, refs, p):  # noqa: ARG001
+        """Need a gain."""
+
+    assert go([needy], exposure())["ramp"].meta["S_NEEDY"] == "SKIPPED"
+    with pytest.raises(ReferenceFileError, match="no GAIN reference"):
+        go([needy], exposure(), strict=True)
+
+
+def test_parameters_are_checked_before_any_work():
+    layers = Layers()
+    layers.add("command line", {"scale": {"factor": -1}})
+    with pytest.raises(UsageError, match="at least 0"):
+        go([scale], exposure(), layers=layers)
+    layers = Layers()
+    layers.add("command line", {"scale": {"fctor": 1}})
+    with pytest.raises(UsageError, match="no parameter 'fctor'"):
+        go([scale], exposure(), layers=layers)
+
+
+def test_external_program_is_a_step(tmp_path):
+    script = tmp_path / "copy.sh"
+    script.write_text("#!/bin/sh\ncat\n")
+    script.chmod(0o755)
+    item = make_item({"exec": [str(script)]})
+    made = run(Job([Item("scale", step=scale), item, Item("grow", step=grow)], outputs={"main": None}), exposure())["ramp"]
+    want = go([scale, grow], exposure())["ramp"]
+    for name in ("SCI", "GROUPDQ"):
+        assert np.array_equal(made[name], want[name])
+
+
+def test_external_program_that_fails_is_named(tmp_path):
+    with pytest.raises(JwcalError, match="ended with status 1"):
+        run(Job([make_item({"exec": ["false"]})], outputs={"main": None}), exposure())
+    with pytest.raises(UsageError, match="cannot run"):
+        run(Job([make_item({"exec": [str(tmp_path / "nothing")]})], outputs={"main": None}), exposure())
+
+
+def test_step_is_a_function_for_python():
+    made = scale(exposure(), factor=3)
+    assert np.array_equal(made["SCI"], exposure()["SCI"] * np.float32(3))
+    with pytest.raises(TypeError, match="unexpected parameter"):
+        scale(exposure(), power=3)
