@@ -213,6 +213,13 @@ class Header:
             self._index[key] = len(self._cards)
             self._cards.append(card)
 
+    def blank(self, key):
+        """Replace the cards of a keyword by blank ones, which keeps the length of the header."""
+        key = key.upper()
+        if key in self._index:
+            self._cards = [_Card("", " " * CARD) if card.key == key else card for card in self._cards]
+            self._reindex()
+
     def comment(self, key):
         """Comment of a keyword, empty if there is none or no such keyword."""
         position = self._index.get(key.upper())

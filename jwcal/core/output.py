@@ -41,8 +41,7 @@ class MemorySink:
 
     def finish(self, keys, meta):
         """Copy the keywords that are known only now."""
-        for key in keys:
-            self.result.meta.set(key, meta.get(key))
+        settle(self.result.meta, keys, meta)
 
     def abort(self):
         """Nothing to undo."""
@@ -65,11 +64,9 @@ class FitsSink:
         Planes that tiles deliver; the others are copied as bytes.
     overwrite : bool
         Replace an existing file.
-    expect : sequence of str
-        Keywords that get their value at the end.
     """
 
-    def __init__(self, exposure, product, planes, path, *, changed, overwrite=False, expect=()):
+    def __init__(self, exposure, product, planes, path, *, changed, overwrite=False):
         from jwcal.core.fits import create_fits
 
         self.product, self.path = product, path
@@ -77,9 +74,6 @@ class FitsSink:
         out = derive(exposure, product, planes, exposure.store)
         if path != "-":
             out.primary.set("FILENAME", Path(path).name, "Name of the file")
-        for key in expect:
-            if key not in out.meta:
-                out.primary.set(key, None, keywords().get(key, {}).get("comment"))
         self.meta = out.meta
         self.out = create_fits(path, overwrite=overwrite)
         try:
@@ -110,13 +104,25 @@ class FitsSink:
 
     def finish(self, keys, meta):
         """Fill in the keywords that are known only now, and put the file in its place."""
-        for key in keys:
-            self.meta.set(key, meta.get(key))
+        settle(self.meta, keys, meta)
         self.out.commit()
 
     def abort(self):
         """Remove the unfinished file."""
         self.out.abort()
+
+
+def settle(target, keys, meta):
+    """Copy keywords that are known only at the end; a card that got no value becomes a blank one.
+
+    The number of cards must stay: the data behind the header are already written.
+    """
+    for key in keys:
+        value = meta.get(key)
+        if value is None:
+            target.primary.blank(key)
+        else:
+            target.set(key, value)
 
 
 def derive(exposure, product, planes, store):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jwcal.core import engine, provenance
 from jwcal.core.errors import InputError, ReferenceFileError, UsageError
-from jwcal.core.exposure import ArrayStore, Exposure, open_exposure
+from jwcal.core.exposure import ArrayStore, Exposure, keywords, open_exposure
 from jwcal.core.output import FitsSink, MemorySink, product_planes
 from jwcal.core.params import Layers
 from jwcal.core.reference import ReferenceFile
@@ -215,6 +215,13 @@ def run(job, source):
             exposure.fits.close()
 
 
+def reserve_cards(exposure):
+    """Put the cards every product carries in place, so that their order never depends on the steps run."""
+    for key in ("DATE", "CAL_VER", "CAL_VCS", "FILENAME", "FILETYPE", "DATAMODL"):
+        if key not in exposure.primary:
+            exposure.primary.set(key, "", keywords()[key]["comment"])
+
+
 class _Run:
     """State of one run; made, executed, dropped."""
 
@@ -237,6 +244,7 @@ class _Run:
         self.nodes, self.sinks, self.results = [], [], {}
         self.expect, self.created = [], set()
         self.gives = "rate" if exposure.product in _SERVES["rate"] else "ramp"
+        reserve_cards(self.exposure)
         self.jobs = engine.worker_count(job.jobs)
         self.opened = {}
 
@@ -324,7 +332,11 @@ class _Run:
                 raise UsageError(f"{step.name}: a step that sees whole frames cannot change the kind of product")
             engine.run_frames(self.exposure, node, self.jobs)
             self._finish_node(node)
-        self.expect += [k for k in step.keywords if k not in self.expect]
+        for key in step.keywords:
+            if key not in self.exposure.meta:
+                self.exposure.primary.set(key, None, keywords().get(key, {}).get("comment"))
+            if key not in self.expect:
+                self.expect.append(key)
         self.created |= set(step.changes)
         self.gives = step.gives
 
@@ -374,9 +386,7 @@ class _Run:
             self.results[product] = sink.result
         else:
             changed = self._changed(product, planes)
-            sink = FitsSink(
-                self.exposure, product, planes, path, changed=changed, overwrite=self.job.overwrite, expect=self.expect
-            )
+            sink = FitsSink(self.exposure, product, planes, path, changed=changed, overwrite=self.job.overwrite)
         sink.expect = tuple(self.expect)
         self.sinks.append((len(self.nodes), sink))
 

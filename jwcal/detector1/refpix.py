@@ -417,6 +417,7 @@ def solve_miri(values, strips, readout, p):
     ],
     changes=("SCI", "ZEROFRAME"),
     uses=("SCI", "PIXELDQ", "ZEROFRAME"),
+    keywords=("S_REFPIX",),
 )
 def refpix(tile, refs, p):
     """Subtract readout drifts measured on reference pixels.
@@ -434,7 +435,7 @@ def refpix(tile, refs, p):
     for k, i in enumerate(range(tile.i0, tile.i1)):
         c = tile.correction(i)
         if c is None:
-            tile.count("uncorrected", 1)
+            tile.count("integrations left uncorrected", int(y0 == 0))
             continue
         if c.drift is not None:
             subtract_row_parity(sci[k], c.drift[:, :, x0:x1], y0)
@@ -479,6 +480,6 @@ def _(strips, exposure, readout, p):
 
 @refpix.finish
 def _(exposure, counts, readout, p):
-    if counts["uncorrected"]:
+    if counts["integrations left uncorrected"]:
         log.warning("refpix: %s; pixels left as they are", NO_REFERENCE_PIXELS)
         exposure.meta.set("S_REFPIX", "SKIPPED")

@@ -1,0 +1,36 @@
+"""What several steps of the stage need."""
+
+import numpy as np
+
+from jwcal.core.errors import InputError
+
+
+def refuse_irs2(exposure, name):
+    """Raise InputError for exposures in the interleaved readout of NIRSpec.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        The exposure; recognised, as usual, by a side longer than 2048 pixels.
+    name : str
+        Step name for the message.
+    """
+    if max(exposure.frame) > 2048:
+        raise InputError(f"{exposure.label}: {name}: IRS2 readout is not supported yet")
+
+
+def flags_or_zero(tile, dq):
+    """Flags of a reference, or zeros of the tile's shape when it has none.
+
+    Parameters
+    ----------
+    tile : Tile
+        With PIXELDQ.
+    dq : (ny, nx) uint32 numpy.ndarray or None
+        Flags.
+
+    Returns
+    -------
+    (ny, nx) uint32 numpy.ndarray
+    """
+    return np.zeros(tile["PIXELDQ"].shape, np.uint32) if dq is None else dq
