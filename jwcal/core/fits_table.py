@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,29 +47,35 @@ def read_table(raw, header, label):
     """
     columns = _columns(header, label)
     width = header["NAXIS1"]
-    used = sum(np.dtype(stored).itemsize for _, stored, _, _ in columns)
+    offsets, used = [], 0
+    for column in columns:
+        offsets.append(used)
+        used += np.dtype(column.stored).itemsize
     if used > width:
         raise InputError(f"{label}: the columns need {used} bytes, the rows have {width}")
-    offsets, at = [], 0
-    for _, stored, _, _ in columns:
-        offsets.append(at)
-        at += np.dtype(stored).itemsize
-    names = [name for name, _, _, _ in columns]
+    names = [column.name for column in columns]
+    if not width:
+        return np.empty(header["NAXIS2"], [])
+    formats = [column.stored for column in columns]
     rows = np.frombuffer(
-        raw,
-        np.dtype(
-            {"names": names, "formats": [c[1] for c in columns], "offsets": offsets, "itemsize": max(width, 1)}
-        ),
+        raw, np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": width})
     )
-    fields = [_native(rows[name], scale, zero) for name, _, scale, zero in columns]
+    fields = [_native(rows[column.name], column) for column in columns]
     out = np.empty(len(rows), [(n, f.dtype, f.shape[1:]) for n, f in zip(names, fields, strict=True)])
     for name, field in zip(names, fields, strict=True):
         out[name] = field
     return out
 
 
+class _Column(NamedTuple):
+    name: str
+    code: str
+    stored: str | tuple
+    scale: float
+    zero: float
+
+
 def _columns(header, label):
-    """Name, stored dtype, TSCAL and TZERO of each column."""
     count = header["TFIELDS"]
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= 999:
         raise InputError(f"{label}: TFIELDS is {count!r}, not an integer from 0 to 999")
@@ -79,43 +86,38 @@ def _columns(header, label):
             name += "_"
         names.add(name)
         try:
-            stored = _stored(str(header[f"TFORM{i}"]).strip(), header.get(f"TDIM{i}"))
+            code, stored = _stored(str(header[f"TFORM{i}"]).strip(), header.get(f"TDIM{i}"))
         except (ValueError, OverflowError):
             raise InputError(f"{label}: column {i} has no valid TFORM: {header[f'TFORM{i}']!r}") from None
         scale, zero = header.get(f"TSCAL{i}", 1), header.get(f"TZERO{i}", 0)
         if not all(isinstance(v, (int, float)) for v in (scale, zero)):
             raise InputError(f"{label}: TSCAL{i} or TZERO{i} is not a number")
-        kind = stored[0] if isinstance(stored, tuple) else stored
-        plain = kind[0] == "S" or stored[-1:] == ((2,),)
-        columns.append((name, stored, 1 if plain else scale, 0 if plain else zero))
+        columns.append(_Column(name, code, stored, scale, zero))
     return columns
 
 
 def _stored(form, dim):
+    """Type letter and stored dtype of a TFORM."""
     match = _FORM.match(form)
     if not match:
         raise ValueError(form)
     repeat = int(match.group(1) or 1)
     code = match.group(2)
-    if repeat > 1 << 31:
+    if repeat > 1 << 31 or (code in _DESCRIPTORS and repeat > 1):
         raise ValueError(form)
     if code in _DESCRIPTORS:
-        if repeat > 1:
-            raise ValueError(form)
-        return (_DESCRIPTORS[code], (2,)) if repeat else ("V0", (0,))
+        return code, (_DESCRIPTORS[code], (2 * repeat,))
     shape = _shape(dim, repeat)
-    if code == "A":
-        if shape:
-            return (f"S{shape[-1]}", shape[:-1])
-        unit = match.group(3).strip()
-        if unit.isdigit() and 0 < int(unit) < repeat:
-            return (f"S{unit}", (repeat // int(unit),))
-        return f"S{repeat}" if repeat else ("S1", (0,))
     if code == "X":
-        return ("u1", (-(-repeat // 8),))
+        return code, ("u1", (-(-repeat // 8),))
+    if code != "A":
+        return code, (_CODES[code], shape or (repeat,)) if shape or repeat != 1 else _CODES[code]
     if shape:
-        return (_CODES[code], shape)
-    return _CODES[code] if repeat == 1 else (_CODES[code], (repeat,))
+        return code, (f"S{shape[-1]}", shape[:-1])
+    unit = match.group(3).strip()
+    if unit.isdigit() and 0 < int(unit) < repeat:
+        return code, (f"S{unit}", (repeat // int(unit),))
+    return code, f"S{repeat}" if repeat else ("S1", (0,))
 
 
 def _shape(dim, repeat):
@@ -123,22 +125,22 @@ def _shape(dim, repeat):
     if not match:
         return ()
     shape = tuple(int(n) for n in match.group(1).split(","))[::-1]
-    return shape if 0 < math.prod(shape) <= repeat and math.prod(shape) == repeat else ()
+    return shape if 0 < math.prod(shape) == repeat else ()
 
 
-def _native(field, scale, zero):
-    kind = field.dtype.kind
-    if kind == "S":
-        if field.dtype.itemsize == 1 and field.size and set(np.unique(field)) <= {b"T", b"F", b""}:
-            return field
+def _native(field, column):
+    if column.code == "L":
+        return field == b"T"
+    if column.code == "A":
         return np.char.rstrip(field).astype(field.dtype) if field.size else field
     native = field.astype(field.dtype.newbyteorder("="))
-    if scale == 1 and zero == 0:
+    scale, zero = column.scale, column.zero
+    if (scale == 1 and zero == 0) or column.code in _DESCRIPTORS or column.code == "X":
         return native
-    bits = 8 * field.dtype.itemsize
-    if kind in "iu" and scale == 1 and zero == UNSIGNED_ZERO.get(bits):
-        target = np.dtype(f"i{bits // 8}" if bits == 8 else f"u{bits // 8}")
-        return (native.view(f"u{bits // 8}") ^ np.array(1 << (bits - 1), f"u{bits // 8}")).view(target)
+    size = field.dtype.itemsize
+    if native.dtype.kind in "iu" and scale == 1 and zero == UNSIGNED_ZERO.get(8 * size):
+        flipped = native.view(f"u{size}") ^ np.array(1 << (8 * size - 1), f"u{size}")
+        return flipped.view("i1") if size == 1 else flipped
     return native * float(scale) + float(zero)
 
 

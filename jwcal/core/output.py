@@ -242,6 +242,8 @@ def write_exposure(exposure, path, *, overwrite=False):
     """
     planes = product_planes(exposure, exposure.product, exposure.store.names())
     in_memory = isinstance(exposure.store, ArrayStore)
+    if in_memory:
+        planes = {name: (a.shape, a.dtype) for name, a in exposure.store.planes.items() if name in planes}
     sink = FitsSink(
         exposure, exposure.product, planes, path, changed=tuple(planes) if in_memory else (), overwrite=overwrite
     )
