@@ -111,7 +111,9 @@ def _unpack_image(output, packed, hdu):
     shape = tuple(header[f"ZNAXIS{i}"] for i in range(naxis, 0, -1))
     if not all(isinstance(n, int) and n > 0 for n in shape) or math.prod(shape) > 1 << 40:
         raise InputError(f"{label}: a compressed image of shape {shape}")
-    plain = header.without(lambda key: _COMPRESSION.match(key) is not None)
+    plain = header.without(
+        lambda key: _COMPRESSION.match(key) is not None or key.startswith(("NAXIS", "BITPIX"))
+    )
     if plain.get("EXTNAME") == _DEFAULT_NAME:
         del plain["EXTNAME"]
     ny, nx = (1, *shape)[-2:]
