@@ -102,7 +102,7 @@ def count_flags(hdu, pairs=None):
     total = good = 0
     by_bit = {}
     for raw in read_pieces(hdu):
-        array = dq.translate(unsigned(raw), pairs)
+        array = standard_flags(raw, pairs)
         total += array.size
         good += array.size - np.count_nonzero(array)
         seen = int(np.bitwise_or.reduce(array, axis=None))
@@ -117,9 +117,35 @@ def count_flags(hdu, pairs=None):
     return {"pixels": int(total), "good": int(good), "flags": flags}
 
 
-def unsigned(array):
-    """View integers as unsigned, so that the highest bit is a flag like the others."""
-    return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "i" else array
+def standard_flags(array, pairs=None):
+    """Flags as unsigned integers with the standard bits.
+
+    Parameters
+    ----------
+    array : (...) integer numpy.ndarray
+        Flags as they are stored.
+    pairs : list of (int, int) or None
+        Translation to standard flags.
+
+    Returns
+    -------
+    (...) unsigned numpy.ndarray
+        uint32 if translated.
+    """
+    if array.dtype.kind == "i":
+        array = array.view(f"u{array.dtype.itemsize}")
+    # A narrow plane has no room for the standard bits.
+    return array if pairs is None else dq.translate(array.astype(np.uint32), pairs)
+
+
+def titles(fits):
+    """Name of each HDU for people: EXTNAME, EXTVER unless 1, the number where that is not unique."""
+    out = []
+    for number, hdu in enumerate(fits.hdus):
+        text = hdu.name or f"HDU {number}"
+        text = text if hdu.ver == 1 else f"{text},{hdu.ver}"
+        out.append(text if text not in out else f"{text} (HDU {number})")
+    return out
 
 
 class Summary:

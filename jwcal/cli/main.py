@@ -22,11 +22,11 @@ class LazyGroup(click.Group):
         self.table = table or {}
         self.plug_ins = plug_ins
 
-    def list_commands(self, ctx):  # noqa: ARG002 - the signature is click's
+    def list_commands(self, ctx):
         """Names in the order of the index."""
         return list(self.table)
 
-    def get_command(self, ctx, cmd_name):  # noqa: ARG002 - the signature is click's
+    def get_command(self, ctx, cmd_name):
         """Import one command."""
         entry = self.table.get(cmd_name)
         if entry is None:
@@ -51,9 +51,9 @@ class LazyGroup(click.Group):
             return step_command(step, name=name, code=code)
         return None
 
-    def format_commands(self, ctx, formatter):  # noqa: ARG002 - the signature is click's
+    def format_commands(self, ctx, formatter):
         """Print the summaries of the index; nothing is imported."""
-        groups = {}
+        groups: dict = {}
         for name, entry in self.table.items():
             groups.setdefault(entry[2], []).append((name, entry[3]))
         for title, rows in groups.items():

@@ -37,12 +37,25 @@ def processing(function):
     for option in reversed(
         (
             click.option("-p", "--params", "params_file", metavar="TOML", help="Parameter file."),
-            click.option("--pars", multiple=True, metavar="ASDF", help="Official parameter reference file (repeatable)."),
+            click.option(
+                "--pars",
+                multiple=True,
+                metavar="ASDF",
+                help="Official parameter reference file (repeatable).",
+            ),
             click.option("--refs", metavar="DIR", help="Directory of reference files to choose from."),
-            click.option("--strict", is_flag=True, help="A missing reference file is an error, not a reason to skip."),
-            click.option("-j", "--jobs", type=click.IntRange(1, 1024), help="Threads (or files at once) to use."),
-            click.option("--progress/--no-progress", default=None, help="Progress bar; automatic on a terminal."),
-            click.option("--print-params", is_flag=True, help="Print parameter values with unit and origin, and stop."),
+            click.option(
+                "--strict", is_flag=True, help="A missing reference file is an error, not a reason to skip."
+            ),
+            click.option(
+                "-j", "--jobs", type=click.IntRange(1, 1024), help="Threads (or files at once) to use."
+            ),
+            click.option(
+                "--progress/--no-progress", default=None, help="Progress bar; automatic on a terminal."
+            ),
+            click.option(
+                "--print-params", is_flag=True, help="Print parameter values with unit and origin, and stop."
+            ),
         )
     ):
         function = option(function)

@@ -95,7 +95,7 @@ def render(kind, items, layers, refs, exposure, source, output):
 
 
 def shell_pipe(commands, source, output):
-    """A pipe of commands that reads `source` and writes `output`."""
+    """Write a pipe of commands that reads `source` and writes `output`."""
     words = [list(c) for c in commands]
     if not words:
         return ""
@@ -114,9 +114,19 @@ def make_rules(commands, source, output):
     before = source
     for k, words in enumerate(commands):
         last = k == len(commands) - 1
-        name = output if last and output and output != "-" else f"{stem}.{k + 1:02d}-{words[1] if len(words) > 1 else words[0]}.fits"
-        call = [words[0], words[1], before, *words[2:], "-o", name, "--overwrite"] if words[0] == "jwcal" else None
-        body = shlex.join(call) if call else f"{shlex.join(words)} < {shlex.quote(before)} > {shlex.quote(name)}"
+        name = (
+            output
+            if last and output and output != "-"
+            else f"{stem}.{k + 1:02d}-{words[1] if len(words) > 1 else words[0]}.fits"
+        )
+        call = (
+            [words[0], words[1], before, *words[2:], "-o", name, "--overwrite"]
+            if words[0] == "jwcal"
+            else None
+        )
+        body = (
+            shlex.join(call) if call else f"{shlex.join(words)} < {shlex.quote(before)} > {shlex.quote(name)}"
+        )
         names.append(f"{name}: {before}\n\t{body.replace('$', '$$')}\n")
         before = name
     return "\n".join([*lines, f"all: {before}", "", *names])

@@ -1,12 +1,12 @@
 """The run command: whole pipelines, on one exposure or many."""
 
 import logging
-import sys
 from pathlib import Path
 
 import click
 
 from jwcal.cli import options
+from jwcal.cli.runner import say
 from jwcal.core.errors import InputError, JwcalError, UsageError
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,12 @@ PRODUCTS = ("rateints", "fitopt")
 
 def _reference_options(function):
     for kind in reversed(REFERENCE_KINDS):
-        function = click.option(f"--ref-{kind}", metavar="FITS", hidden=kind not in ("mask", "dark"), help=f"{kind.upper()} reference file; likewise for every other type.")(function)
+        function = click.option(
+            f"--ref-{kind}",
+            metavar="FITS",
+            hidden=kind not in ("mask", "dark"),
+            help=f"{kind.upper()} reference file; likewise for every other type.",
+        )(function)
     return function
 
 
@@ -31,12 +36,34 @@ def _reference_options(function):
 @click.option("--output-dir", metavar="DIR", help="Write products under their official names into DIR.")
 @click.option("--rateints", metavar="FILE", help="Also write the slopes of each integration.")
 @click.option("--fitopt", metavar="FILE", help="Also write the optional results of the ramp fit.")
-@click.option("--set", "assignments", multiple=True, metavar="STEP.PARAM=VALUE", help="Set a parameter (repeatable).")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="STEP.PARAM=VALUE", help="Set a parameter (repeatable)."
+)
 @click.option("--skip", "skips", multiple=True, metavar="STEP", help="Leave a step out (repeatable).")
-@click.option("--with", "replacements", multiple=True, metavar="STEP=OTHER", help="Put another step, or file.py:object, in a step's place.")
-@click.option("--after", "additions", multiple=True, metavar="STEP=OTHER", help="Add a step, or file.py:object, after one.")
-@click.option("--save-after", "saves", multiple=True, metavar="STEP:FILE", help="Also save the data as they are after a step.")
-@click.option("--as", "show_as", type=click.Choice(["shell", "make", "json"]), help="Print what would be run, and stop.")
+@click.option(
+    "--with",
+    "replacements",
+    multiple=True,
+    metavar="STEP=OTHER",
+    help="Put another step, or file.py:object, in a step's place.",
+)
+@click.option(
+    "--after",
+    "additions",
+    multiple=True,
+    metavar="STEP=OTHER",
+    help="Add a step, or file.py:object, after one.",
+)
+@click.option(
+    "--save-after",
+    "saves",
+    multiple=True,
+    metavar="STEP:FILE",
+    help="Also save the data as they are after a step.",
+)
+@click.option(
+    "--as", "show_as", type=click.Choice(["shell", "make", "json"]), help="Print what would be run, and stop."
+)
 @_reference_options
 @options.processing
 @options.common
@@ -68,7 +95,7 @@ def _sources(given):
 
 def _assignments(given, items):
     steps = {i.name: i.step for i in items if i.step is not None}
-    out = {}
+    out: dict = {}
     for text in given["assignments"]:
         left, value = options.split_pair(text, "=", "--set")
         step, param = options.split_pair(left, ".", "--set")
@@ -112,7 +139,9 @@ def refuse_unsupported(exposure, pipeline):
         return
     own = definition(pipeline)
     if own.get("name") == "detector1" and entry["stage1"] == "guider":
-        raise InputError(f"{exposure.label}: EXP_TYPE {kind} needs the pipeline 'guider', which is not built yet")
+        raise InputError(
+            f"{exposure.label}: EXP_TYPE {kind} needs the pipeline 'guider', which is not built yet"
+        )
 
 
 def _one(pipeline, source, given, jobs=None):
@@ -121,7 +150,7 @@ def _one(pipeline, source, given, jobs=None):
     from jwcal.core.exposure import open_exposure
 
     outputs = _outputs(source, given)
-    check_outputs([p for p in outputs.values()], source, given["overwrite"])
+    check_outputs(outputs.values(), source, given["overwrite"])
     saves = [options.split_pair(t, ":", "--save-after") for t in given["saves"]]
     check_outputs([*outputs.values(), *(p for _, p in saves)], source, given["overwrite"])
     exposure = open_exposure(source)
@@ -130,7 +159,12 @@ def _one(pipeline, source, given, jobs=None):
         items = _plan(pipeline, exposure, given)
         steps = [i.step for i in items if i.step is not None]
         layers = options.layers_from(
-            given["params_file"], given["pars"], steps, refs=refs, assignments=_assignments(given, items), meta=exposure.meta
+            given["params_file"],
+            given["pars"],
+            steps,
+            refs=refs,
+            assignments=_assignments(given, items),
+            meta=exposure.meta,
         )
         if given["output_dir"]:
             outputs = _fit_outputs(outputs, steps, layers, exposure)
@@ -149,14 +183,16 @@ def _one(pipeline, source, given, jobs=None):
             exposure,
         )
     finally:
-        exposure.fits.close()
+        exposure.close()
 
 
 def _fit_outputs(outputs, steps, layers, exposure):
     """With --output-dir and the ramp fit off, the one product is the ramp."""
     from jwcal.core.names import with_suffix
 
-    makes_rate = any(s.gives == "rate" and not layers.resolve(s, exposure.meta.get("INSTRUME"))[0].skip for s in steps)
+    makes_rate = any(
+        s.gives == "rate" and not layers.resolve(s, exposure.meta.get("INSTRUME"))[0].skip for s in steps
+    )
     if makes_rate:
         return outputs
     main = Path(outputs["main"])
@@ -176,7 +212,10 @@ def _outputs(source, given):
         raise UsageError("--output-dir needs file names as input")
     folder = Path(given["output_dir"])
     name = Path(source).name
-    outputs = {"main": str(folder / with_suffix(name, "rate")), "rateints": str(folder / with_suffix(name, "rateints"))}
+    outputs = {
+        "main": str(folder / with_suffix(name, "rate")),
+        "rateints": str(folder / with_suffix(name, "rateints")),
+    }
     if given["fitopt"]:
         outputs["fitopt"] = str(folder / with_suffix(name, "fitopt"))
     return outputs
@@ -210,9 +249,9 @@ def _many(pipeline, inputs, given):
             if code:
                 failed += 1
                 first = first or code
-                print(f"jwcal run {pipeline}: {message}", file=sys.stderr)
+                say(message, f"jwcal run {pipeline}")
     if failed:
-        print(f"jwcal run {pipeline}: {failed} of {len(inputs)} files failed", file=sys.stderr)
+        say(f"{failed} of {len(inputs)} files failed", f"jwcal run {pipeline}")
     return first
 
 
@@ -240,8 +279,10 @@ def _show(pipeline, source, given):
         from jwcal.cli.render import render
 
         refs = _sources(given)
-        layers = options.layers_from(given["params_file"], given["pars"], steps, refs=refs, assignments=assignments, meta=exposure.meta)
+        layers = options.layers_from(
+            given["params_file"], given["pars"], steps, refs=refs, assignments=assignments, meta=exposure.meta
+        )
         click.echo(render(given["show_as"], items, layers, refs, exposure, source, given["output"]), nl=False)
     finally:
-        exposure.fits.close()
+        exposure.close()
     return 0

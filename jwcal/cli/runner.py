@@ -1,5 +1,6 @@
 """Run a command: signals, errors and exit codes; the only place that ends the process."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -18,11 +19,9 @@ def _on_sigterm(_number, _frame):
 def say(text, program="jwcal"):
     """Write one line to standard error, whatever the text holds."""
     line = f"{program}: {' '.join(str(text).split())}\n"
-    try:
+    with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(line)
         sys.stderr.flush()
-    except (OSError, ValueError):
-        pass
 
 
 def run(command, argv=None, program="jwcal"):
@@ -45,10 +44,8 @@ def run(command, argv=None, program="jwcal"):
     import click
 
     argv = sys.argv[1:] if argv is None else argv
-    try:
+    with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _on_sigterm)
-    except ValueError:
-        pass
     name = program
     for word in argv:
         if not word.startswith("-"):
@@ -56,7 +53,9 @@ def run(command, argv=None, program="jwcal"):
             break
     verbose = sum(a.count("v") for a in argv if a.startswith("-v") and set(a[1:]) == {"v"})
     try:
-        result = command.main(args=list(argv), prog_name=program, standalone_mode=False)
+        # Not command.main(): click turns a closed pipe into exit code 1 before it can be seen here.
+        with command.make_context(program, list(argv)) as context:
+            result = command.invoke(context)
         code = result if isinstance(result, int) else 0
         sys.stdout.flush()
     except click.exceptions.Exit as exc:

@@ -17,7 +17,13 @@ def param_option(param):
         text += f" [{param.unit}]"
     if param.choices:
         text += f" ({', '.join(map(str, param.choices))})"
-    shown = "not set" if param.default is None else str(param.default).lower() if param.type is bool else param.default
+    shown = (
+        "not set"
+        if param.default is None
+        else str(param.default).lower()
+        if param.type is bool
+        else param.default
+    )
     notes = [f"default: {shown}"]
     notes += [f"{k}: {v}" for k, v in (param.per or {}).items()]
     if param.min is not None:
@@ -29,7 +35,9 @@ def param_option(param):
         return click.Option(
             [f"--{param.option}/--no-{param.option}", f"par_{param.name}"], default=None, help=help_text
         )
-    return click.Option([f"--{param.option}", f"par_{param.name}"], metavar=_TYPES[param.type], help=help_text)
+    return click.Option(
+        [f"--{param.option}", f"par_{param.name}"], metavar=_TYPES[param.type], help=help_text
+    )
 
 
 def step_command(step, name=None, code=""):
@@ -54,9 +62,14 @@ def step_command(step, name=None, code=""):
 
     callback = options.common(options.processing(options.output(callback)))
     base = click.command(name or step.command)(callback)
-    extra = [click.Option([f"--{p}"], metavar="FILE", help=f"Also write the {p} product.") for p in SECONDARY.get(step.name, ())]
+    extra = [
+        click.Option([f"--{p}"], metavar="FILE", help=f"Also write the {p} product.")
+        for p in SECONDARY.get(step.name, ())
+    ]
     refs = [
-        click.Option([f"--ref-{r.kind}"], metavar="FITS", help=f"{r.kind.upper()} reference file; N/A for none.")
+        click.Option(
+            [f"--ref-{r.kind}"], metavar="FITS", help=f"{r.kind.upper()} reference file; N/A for none."
+        )
         for r in step.refs
     ]
     parameters = [param_option(p) for p in step.params]
@@ -69,7 +82,6 @@ def step_command(step, name=None, code=""):
         short_help=step.summary,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    command.step = step
     return command
 
 
@@ -109,7 +121,7 @@ def _call(step, code, given):
             exposure,
         )
     finally:
-        exposure.fits.close()
+        exposure.close()
     return 0
 
 
@@ -143,7 +155,7 @@ def print_params(steps, given, refs, assignments, step=None, meta=None):
 
         exposure = open_exposure(given["source"])
         meta, instrument = exposure.meta, exposure.meta.get("INSTRUME")
-        exposure.fits.close()
+        exposure.close()
     from jwcal.core.params import dump
 
     layers = options.layers_from(

@@ -1,5 +1,6 @@
 """Use from Python: the same steps and pipelines, in memory or on files."""
 
+from jwcal.core.errors import UsageError
 from jwcal.core.exposure import Exposure, open_exposure
 from jwcal.core.params import Layers
 from jwcal.refs.select import ReferenceSource
@@ -23,7 +24,7 @@ def run_step(step, exposure, *, refs=None, jobs=None, params=None):
     for name, value in (params or {}).items():
         try:
             values[step.param(name).name] = value
-        except Exception:
+        except UsageError:
             raise TypeError(f"{step.name}() got an unexpected parameter {name!r}") from None
     layers = Layers()
     layers.add("call", {step.name: values} if values else {})
@@ -34,7 +35,18 @@ def run_step(step, exposure, *, refs=None, jobs=None, params=None):
     return _unpack(run(job, exposure))
 
 
-def run_pipeline(name, source, *, refs=None, params=None, output=None, rateints=None, jobs=None, overwrite=False, strict=False):
+def run_pipeline(
+    name,
+    source,
+    *,
+    refs=None,
+    params=None,
+    output=None,
+    rateints=None,
+    jobs=None,
+    overwrite=False,
+    strict=False,
+):
     """Run a pipeline.
 
     Parameters
@@ -77,8 +89,10 @@ def run_pipeline(name, source, *, refs=None, params=None, output=None, rateints=
         layers = Layers()
         layers.add("call", params or {})
         outputs = {"main": output, "rateints": rateints}
-        job = pipeline.Job(items, layers, _source(refs), outputs, jobs=jobs, overwrite=overwrite, strict=strict)
+        job = pipeline.Job(
+            items, layers, _source(refs), outputs, jobs=jobs, overwrite=overwrite, strict=strict
+        )
         return pipeline.run(job, exposure)
     finally:
         if exposure is not source:
-            exposure.fits.close()
+            exposure.close()

@@ -12,7 +12,9 @@ import os
 import threading
 from collections import Counter
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from itertools import pairwise
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -48,9 +50,10 @@ class Node:
 
     def __init__(self, step, p, refs):
         self.step, self.p, self.refs = step, p, refs
-        self.plan, self.halo, self.corrections = None, 0, {}
+        self.plan, self.halo = None, 0
+        self.corrections: dict = {}
         self.all_dnu = None
-        self.counts = Counter()
+        self.counts: Counter = Counter()
 
     def prepare(self, exposure):
         """Run the setup hook; `Skip` passes through to the caller."""
@@ -83,7 +86,10 @@ class Tile:
         self.meta = meta
         self.box, self.core = box, core
         self.i0, self.i1 = ints
-        self.plan = self.all_dnu = self._node = self._counts = None
+        self.plan: Any = None
+        self.all_dnu: Any = None
+        self._node: Any = None
+        self._counts: Any = None
 
     def __getitem__(self, name):
         return self.planes[name]
@@ -103,7 +109,7 @@ class Tile:
         self._counts[name] += int(number)
 
     def correction(self, integration):
-        """What the step's solve hook returned for an integration of the file."""
+        """Return what the step's solve hook gave for an integration of the file."""
         return self._node.corrections[integration]
 
     def bind(self, node, counts):
@@ -166,7 +172,7 @@ def worker_count(jobs=None):
 
 
 def slice_for(nodes, needed):
-    """Steps that planes depend on, going backwards.
+    """Find the steps that planes depend on, going backwards.
 
     Parameters
     ----------
@@ -288,7 +294,7 @@ class Pass:
         rows = int(min(rows, max(-(-ny // (2 * self.jobs)), 1), ny))
         count = -(-ny // rows)
         edges = [ny * k // count for k in range(count + 1)]
-        return [(a, b, 0, nx) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [(a, b, 0, nx) for a, b in pairwise(edges)]
 
     def _map(self, work, items):
         done = 0
@@ -346,7 +352,12 @@ class Pass:
         Tile
         """
         ny, nx = self.frame
-        box = (max(core[0] - halo, 0), min(core[1] + halo, ny), max(core[2] - halo, 0), min(core[3] + halo, nx))
+        box = (
+            max(core[0] - halo, 0),
+            min(core[1] + halo, ny),
+            max(core[2] - halo, 0),
+            min(core[3] + halo, nx),
+        )
         store = self.exposure.store
         arrays = {}
         for name in planes:
@@ -364,7 +375,7 @@ class Pass:
         return Tile(arrays, self.exposure.meta, box, inner, ints or (0, nint))
 
     def _references(self, node, tile, cache, buffers):
-        refs = {}
+        refs: dict = {}
         for ref in node.step.refs:
             file = node.refs.get(ref.kind)
             if file is None:
@@ -403,7 +414,9 @@ class Pass:
         try:
             return node.step.function(tile, refs, node.p)
         except Skip as exc:
-            raise DataError(f"{node.step.name}: asked to be skipped in the middle of the data ({exc})") from None
+            raise DataError(
+                f"{node.step.name}: asked to be skipped in the middle of the data ({exc})"
+            ) from None
         except JwcalError:
             raise
         except Exception as exc:
@@ -413,9 +426,9 @@ class Pass:
     def _tile(self, core, planes, halo):
         buffers = self._buffers()
         tile = self.load(core, halo, planes, buffers=buffers)
-        cache = {}
-        products = None
-        counts = [Counter() for _ in self.nodes]
+        cache: dict = {}
+        products: dict | None = None
+        counts: list[Counter] = [Counter() for _ in self.nodes]
         self._deliver(0, tile, products)
         for k, node in enumerate(self.nodes, 1):
             if products is None:
@@ -467,7 +480,8 @@ class Pass:
                 return
             buffers = self._buffers()
             tile = self.load(box, halo, planes, buffers=buffers)
-            cache, left = {}, halo
+            cache: dict = {}
+            left = halo
             for node in nodes:
                 self._apply(node, tile, cache, buffers, Counter())
                 left -= node.halo
@@ -500,7 +514,7 @@ class Pass:
         area = sum((b[1] - b[0] + 2 * halo) * (b[3] - b[2] + 2 * halo) for b in boxes)
         size = max(area * self.exposure.shape[1] * 5, 1)
         batch = int(min(max(STRIP_BYTES // size, 1), -(-nint // self.jobs)))
-        caches = [{} for _ in boxes]
+        caches: list[dict] = [{} for _ in boxes]
         lock = [threading.Lock() for _ in boxes]
         starts = range(0, nint, batch)
 
@@ -571,6 +585,8 @@ def run_frames(exposure, node, jobs=1):
         for name, array in tile.planes.items():
             if array is not arrays.get(name):
                 if name not in exposure.store.planes:
-                    exposure.store.create(name, (*exposure.store.shape("SCI")[: -array.ndim], *array.shape), array.dtype)
+                    exposure.store.create(
+                        name, (*exposure.store.shape("SCI")[: -array.ndim], *array.shape), array.dtype
+                    )
                 exposure.store.planes[name][slice(*ints) if walk.has_ints(name) else ...] = array
     return made

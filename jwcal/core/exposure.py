@@ -12,7 +12,7 @@ from jwcal.core.header import Header
 
 log = logging.getLogger(__name__)
 
-_TYPES = {"int": int, "float": (int, float), "bool": bool, "str": str}
+_TYPES: dict = {"int": int, "float": (int, float), "bool": bool, "str": str}
 
 
 @cache
@@ -61,9 +61,13 @@ class Meta:
             return value
         kind = _TYPES[rule["type"]]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise InputError(f"{self.label}: header keyword {key} = {value!r} should be of type {rule['type']}")
+            raise InputError(
+                f"{self.label}: header keyword {key} = {value!r} should be of type {rule['type']}"
+            )
         if rule.get("values") and value not in rule["values"]:
-            raise InputError(f"{self.label}: header keyword {key} = {value!r} is not one of {', '.join(map(str, rule['values']))}")
+            raise InputError(
+                f"{self.label}: header keyword {key} = {value!r} is not one of {', '.join(map(str, rule['values']))}"
+            )
         if "min" in rule and value < rule["min"]:
             raise InputError(f"{self.label}: header keyword {key} = {value} is below {rule['min']}")
         return value
@@ -178,8 +182,8 @@ class Exposure:
         self.label = label
         first = headers.get("SCI") or next(iter(headers.values()), Header())
         self.meta = Meta(primary, first, label)
-        self.tables = []
-        self.history = []
+        self.tables: list = []
+        self.fits = None
 
     @property
     def shape(self):
@@ -218,6 +222,11 @@ class Exposure:
                 return hdu.table()
         return None
 
+    def close(self):
+        """Close the file behind the planes, if there is one."""
+        if self.fits is not None:
+            self.fits.close()
+
     def write(self, path, *, overwrite=False):
         """Write the product as a FITS file ("-" for standard output)."""
         from jwcal.core.output import write_exposure
@@ -246,13 +255,14 @@ def open_exposure(path):
 
     fits = open_fits(path)
     try:
-        return _from_fits(fits)
+        return exposure_of(fits)
     except BaseException:
         fits.close()
         raise
 
 
-def _from_fits(fits):
+def exposure_of(fits):
+    """Exposure of an open FITS file; see `open_exposure`."""
     label = fits.label
     if "SCI" not in fits:
         raise InputError(f"{label}: no SCI extension; not a JWST exposure")
@@ -278,7 +288,6 @@ def _from_fits(fits):
         label,
     )
     exposure.fits = fits
-    exposure.datamodl = fits.primary.header.get("DATAMODL")
     _check_counts(exposure)
     return exposure
 
@@ -298,12 +307,16 @@ def _recognise(fits):
     if str(fits.primary.header.get("S_PHOTOM", "")).strip() == "COMPLETE" or not (
         has("ERR") and has("VAR_POISSON") and has("VAR_RNOISE")
     ):
-        raise InputError(f"{label}: a calibrated product of a later stage ({_what(fits)}); this command needs a ramp or a rate")
+        raise InputError(
+            f"{label}: a calibrated product of a later stage ({_what(fits)}); this command needs a ramp or a rate"
+        )
     return name
 
 
 def _what(fits):
-    return str(fits.primary.header.get("DATAMODL") or fits.primary.header.get("FILENAME") or "unknown model").strip()
+    return str(
+        fits.primary.header.get("DATAMODL") or fits.primary.header.get("FILENAME") or "unknown model"
+    ).strip()
 
 
 def _check_counts(exposure):
@@ -323,4 +336,6 @@ def _check_counts(exposure):
             raise InputError(f"{exposure.label}: the header says {count} integrations but SCI has {shape[0]}")
     sizes = meta.get("SUBSIZE2"), meta.get("SUBSIZE1")
     if None not in sizes and sizes != exposure.frame:
-        raise InputError(f"{exposure.label}: SUBSIZE says {sizes[0]} x {sizes[1]} but SCI is {exposure.frame[0]} x {exposure.frame[1]}")
+        raise InputError(
+            f"{exposure.label}: SUBSIZE says {sizes[0]} x {sizes[1]} but SCI is {exposure.frame[0]} x {exposure.frame[1]}"
+        )

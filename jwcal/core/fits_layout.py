@@ -1,7 +1,7 @@
 """What the structure keywords of a FITS HDU say: kind, shape, type and size of its data."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ _STORED = {
 }
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Data of one HDU as its header describes them.
 
     Attributes
@@ -115,11 +114,10 @@ def read_layout(header, label, primary):
     bscale = _number(header, "BSCALE", 1, label)
     bzero = _number(header, "BZERO", 0, label)
     blank = header.get("BLANK") if bitpix > 0 else None
-    layout = Layout(
-        "image", tuple(axes[::-1]), bitpix, bscale, bzero, blank, np.dtype(BITPIX[bitpix]), nbytes
-    )
+    shape = tuple(axes[::-1])
+    layout = Layout("image", shape, bitpix, bscale, bzero, blank, np.dtype(BITPIX[bitpix]), nbytes)
     dtype = _scaled_dtype(bitpix) if layout.scaled else native_dtype(bitpix, bzero)
-    return Layout("image", layout.shape, bitpix, bscale, bzero, blank, dtype, nbytes)
+    return layout._replace(dtype=dtype)
 
 
 def _scaled_dtype(bitpix):

@@ -358,6 +358,7 @@ def _prepared(header, entries, name):
     header = Header() if header is None else header
     header = header.without(lambda key: key not in keys and _STRUCTURE.match(key) is not None)
     header.prepend(entries)
+    header.announce_long_strings()
     if name is not None:
         header.set("EXTNAME", name, "extension name", after=entries[-1][0])
     return header

@@ -27,7 +27,7 @@ _MALFORMED = _Malformed()
 class _Card:
     """One keyword with its image; cards are replaced, never changed."""
 
-    __slots__ = ("key", "image", "_parsed")
+    __slots__ = ("_parsed", "image", "key")
 
     def __init__(self, key, image, parsed=None):
         self.key = key
@@ -204,6 +204,9 @@ class Header:
         except ValueError as exc:
             raise OutputError(self._message(f"keyword {key}: {exc}")) from None
         card = _Card(key, image)
+        if len(image) > CARD and "LONGSTRN" not in self._index:
+            self.announce_long_strings(before=key)
+            position = self._index.get(key)
         if position is not None:
             self._cards[position] = card
         elif after is not None and after.upper() in self._index:
@@ -218,6 +221,22 @@ class Header:
         key = key.upper()
         if key in self._index:
             self._cards = [_Card("", " " * CARD) if card.key == key else card for card in self._cards]
+            self._reindex()
+
+    def announce_long_strings(self, before=None):
+        """Add the LONGSTRN card that readers of continued strings look for.
+
+        Parameters
+        ----------
+        before : str, optional
+            Keyword to put it in front of; else, or if there is none, the end.
+            Without it nothing is added unless the header has continued strings.
+        """
+        if before is None and not any(len(card.image) > CARD for card in self._cards):
+            return
+        if "LONGSTRN" not in self._index:
+            image = _format("LONGSTRN", "OGIP 1.0", "long strings are continued")
+            self._cards.insert(self._index.get(before, len(self._cards)), _Card("LONGSTRN", image))
             self._reindex()
 
     def comment(self, key):

@@ -29,6 +29,7 @@ class MemorySink:
 
     def __init__(self, exposure, product, planes):
         self.product = product
+        self.expect: tuple = ()
         self.wants = tuple(planes)
         self.store = ArrayStore()
         for name, (shape, dtype) in planes.items():
@@ -70,6 +71,7 @@ class FitsSink:
         from jwcal.core.fits import create_fits
 
         self.product, self.path = product, path
+        self.expect: tuple = ()
         self.wants = tuple(name for name in planes if name in changed)
         out = derive(exposure, product, planes, exposure.store)
         if path != "-":
@@ -154,7 +156,9 @@ def derive(exposure, product, planes, store):
     headers = {name: plane_header(exposure, name, spec["planes"].get(name, {}), product) for name in planes}
     extras = []
     for hdu in exposure.extras:
-        if hdu.name in spec.get("drops", ()) or (spec["carries"] != ["*"] and hdu.name not in spec["carries"]):
+        if hdu.name in spec.get("drops", ()) or (
+            spec["carries"] != ["*"] and hdu.name not in spec["carries"]
+        ):
             continue
         extras.append(hdu)
     out = Exposure(product, primary, headers, store, extras, exposure.label)
@@ -185,14 +189,18 @@ def stamp(primary):
 
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     now = dt.datetime.fromtimestamp(float(epoch), dt.UTC) if epoch else dt.datetime.now(dt.UTC)
-    primary.set("DATE", now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}", "UTC date file created")
+    primary.set(
+        "DATE", now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}", "UTC date file created"
+    )
     primary.set("CAL_VER", f"jwcal {__version__}", "Calibration Software Version")
     primary.set("CAL_VCS", "RELEASE", "Calibration Software Repository Version")
 
 
 def _is_ifu(meta):
     kind = meta.get("EXP_TYPE")
-    return kind in ("NRS_IFU", "MIR_MRS") or (kind in ("NRS_AUTOWAVE", "NRS_LAMP") and meta.get("OPMODE") == "IFU")
+    return kind in ("NRS_IFU", "MIR_MRS") or (
+        kind in ("NRS_AUTOWAVE", "NRS_LAMP") and meta.get("OPMODE") == "IFU"
+    )
 
 
 def product_planes(exposure, product, extra=()):
@@ -245,7 +253,12 @@ def write_exposure(exposure, path, *, overwrite=False):
     if in_memory:
         planes = {name: (a.shape, a.dtype) for name, a in exposure.store.planes.items() if name in planes}
     sink = FitsSink(
-        exposure, exposure.product, planes, path, changed=tuple(planes) if in_memory else (), overwrite=overwrite
+        exposure,
+        exposure.product,
+        planes,
+        path,
+        changed=tuple(planes) if in_memory else (),
+        overwrite=overwrite,
     )
     try:
         for name in sink.wants:

@@ -165,7 +165,11 @@ def _collect(node, out):
     name = _step_name(str(node.get("class", "")), str(node.get("name", "")))
     values = {}
     for key, value in (node.get("parameters") or {}).items():
-        if key not in _FOREIGN and value is not None and not (isinstance(value, str) and value.lower() in {"none", ""}):
+        if (
+            key not in _FOREIGN
+            and value is not None
+            and not (isinstance(value, str) and value.lower() in {"none", ""})
+        ):
             values[key] = value
     if values:
         out.setdefault(name, {}).update(values)
@@ -180,7 +184,12 @@ def _step_name(dotted, name):
 
 
 # The official class name does not always give the step's name.
-STEP_ALIASES = {"ref_pix": "refpix", "super_bias": "superbias", "last_frame": "lastframe", "first_frame": "firstframe"}
+STEP_ALIASES = {
+    "ref_pix": "refpix",
+    "super_bias": "superbias",
+    "last_frame": "lastframe",
+    "first_frame": "firstframe",
+}
 
 
 def known_only(values, steps, origin):
@@ -206,11 +215,11 @@ def known_only(values, steps, origin):
         if step is None:
             continue
         declared = {p.name for p in step.params}
-        for key, value in table.items():
-            if key in declared:
-                out.setdefault(step.name, {})[key] = value
-            else:
-                log.warning("%s: parameter %s of %s is not known here and was ignored", origin, key, step.name)
+        for key in table.keys() - declared:
+            log.warning("%s: parameter %s of %s is not known here and was ignored", origin, key, step.name)
+        kept = {key: value for key, value in table.items() if key in declared}
+        if kept:
+            out[step.name] = kept
     return out
 
 
@@ -237,6 +246,12 @@ def dump(step, values, origins):
         if value is None:
             lines.append(f"# {p.name} is not set  # {note}")
             continue
-        text = str(value).lower() if isinstance(value, bool) else repr(value) if not isinstance(value, str) else f'"{value}"'
+        text = (
+            str(value).lower()
+            if isinstance(value, bool)
+            else repr(value)
+            if not isinstance(value, str)
+            else f'"{value}"'
+        )
         lines.append(f"{p.name} = {text}  # {note}")
     return "\n".join(lines) + "\n"

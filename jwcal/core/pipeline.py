@@ -106,7 +106,11 @@ def definition(name):
         raise UsageError(f"{name}: {exc}") from None
     if "base" in tree:
         base = dict(definition(str(tree["base"])))
-        return {**base, **{k: v for k, v in tree.items() if k != "base"}, "branch": tree.get("branch", base["branch"])}
+        return {
+            **base,
+            **{k: v for k, v in tree.items() if k != "base"},
+            "branch": tree.get("branch", base["branch"]),
+        }
     if not isinstance(tree.get("branch"), list):
         raise UsageError(f"{name}: a pipeline needs a base, or [[branch]] tables with steps")
     return tree
@@ -184,7 +188,9 @@ def fits_in(old, new):
     for what in ("takes", "gives"):
         mine, theirs = getattr(new.step, what), getattr(old.step, what)
         if mine != theirs:
-            raise UsageError(f"{new.name} {what} {mine!r}, but {old.name}, which it replaces, {what} {theirs!r}")
+            raise UsageError(
+                f"{new.name} {what} {mine!r}, but {old.name}, which it replaces, {what} {theirs!r}"
+            )
 
 
 def run(job, source):
@@ -212,7 +218,7 @@ def run(job, source):
         return _Run(job, exposure).execute()
     finally:
         if exposure is not source:
-            exposure.fits.close()
+            exposure.close()
 
 
 def reserve_cards(exposure):
@@ -238,7 +244,9 @@ class _Run:
         )
         self.rows = provenance.from_table(exposure.table(provenance.TABLE))
         if not self.rows:
-            self.rows = [r for name, t in exposure.tables if name == provenance.TABLE for r in provenance.from_table(t)]
+            self.rows = [
+                r for name, t in exposure.tables if name == provenance.TABLE for r in provenance.from_table(t)
+            ]
         self.exposure.tables = [t for t in exposure.tables if t[0] != provenance.TABLE]
         self.instrument = exposure.meta.get("INSTRUME")
         self.nodes, self.sinks, self.results = [], [], {}
@@ -278,7 +286,11 @@ class _Run:
     def _resolve(self, product):
         if product == "main":
             return self._current_product()
-        if product in ("rateints", "fitopt") and self.gives == "rate" and self.exposure.product not in _SERVES["rate"]:
+        if (
+            product in ("rateints", "fitopt")
+            and self.gives == "rate"
+            and self.exposure.product not in _SERVES["rate"]
+        ):
             return product
         if product != self._current_product():
             raise UsageError(f"these steps make a {self._current_product()}, not a {product}")
@@ -298,9 +310,9 @@ class _Run:
         reason, node, paths = None, None, {}
         try:
             if values.skip:
-                raise Skip("switched off")  # noqa: TRY301
+                raise Skip("switched off")
             if step.instruments and self.instrument not in step.instruments:
-                raise Skip(f"does not apply to {self.instrument}")  # noqa: TRY301
+                raise Skip(f"does not apply to {self.instrument}")
             paths = self._references(step)
             node = engine.Node(step, values, {k: self._open(k, p) for k, p in paths.items()})
             if step.scope != "tile":
@@ -318,7 +330,9 @@ class _Run:
                 meta.set(ref.header_keyword, Path(paths[ref.kind]).name)
         if step.status:
             meta.set(step.status, status)
-        row = provenance.record(step.name, status, reason or "", values if node else None, origins, paths, item.code)
+        row = provenance.record(
+            step.name, status, reason or "", values if node else None, origins, paths, item.code
+        )
         self.rows.append(row)
         self.exposure.primary.add_history("jwcal " + provenance.history_text(row))
         if reason is None:
@@ -329,7 +343,9 @@ class _Run:
             self.nodes.append(node)
         else:
             if step.gives != step.takes:
-                raise UsageError(f"{step.name}: a step that sees whole frames cannot change the kind of product")
+                raise UsageError(
+                    f"{step.name}: a step that sees whole frames cannot change the kind of product"
+                )
             engine.run_frames(self.exposure, node, self.jobs)
             self._finish_node(node)
         for key in step.keywords:
@@ -382,11 +398,14 @@ class _Run:
         self.exposure.tables = [t for t in self.exposure.tables if t[0] != provenance.TABLE]
         self.exposure.tables.append((provenance.TABLE, provenance.to_table(self.rows)))
         if path is None:
-            sink = MemorySink(self.exposure, product, planes)
-            self.results[product] = sink.result
+            kept = MemorySink(self.exposure, product, planes)
+            self.results[product] = kept.result
+            sink: MemorySink | FitsSink = kept
         else:
             changed = self._changed(product, planes)
-            sink = FitsSink(self.exposure, product, planes, path, changed=changed, overwrite=self.job.overwrite)
+            sink = FitsSink(
+                self.exposure, product, planes, path, changed=changed, overwrite=self.job.overwrite
+            )
         sink.expect = tuple(self.expect)
         self.sinks.append((len(self.nodes), sink))
 
@@ -439,7 +458,7 @@ class _Run:
             self.exposure.write(str(before))
             try:
                 with before.open("rb") as stdin, after.open("wb") as stdout:
-                    done = subprocess.run(item.command, stdin=stdin, stdout=stdout, check=False)  # noqa: S603 - named by the user
+                    done = subprocess.run(item.command, stdin=stdin, stdout=stdout, check=False)
             except OSError as exc:
                 raise UsageError(f"{item.name}: cannot run {item.command[0]}: {exc.strerror}") from None
             if done.returncode:
@@ -450,11 +469,17 @@ class _Run:
             store = ArrayStore({name: result.store.read(name) for name in result.store.names()})
             tables = self.exposure.tables
             extras = self.exposure.extras
-            self.exposure = Exposure("ramp", result.primary, result.headers, store, extras, self.exposure.label)
+            self.exposure = Exposure(
+                "ramp", result.primary, result.headers, store, extras, self.exposure.label
+            )
             self.exposure.tables = tables
-            result.fits.close()
+            result.close()
         program = Path(item.command[0])
-        code = f"{program.name} sha256:{provenance.digest(program)}" if program.is_file() else " ".join(item.command)
+        code = (
+            f"{program.name} sha256:{provenance.digest(program)}"
+            if program.is_file()
+            else " ".join(item.command)
+        )
         row = provenance.record(item.name, "COMPLETE", code=code)
         self.rows.append(row)
         self.exposure.primary.add_history("jwcal " + provenance.history_text(row))

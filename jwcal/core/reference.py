@@ -151,7 +151,7 @@ class ReferenceFile:
         return array
 
     def dq_pairs(self):
-        """Translation of this file's flags (see `jwcal.core.dq.translation`)."""
+        """Return the translation of this file's flags (see `jwcal.core.dq.translation`)."""
         if self._pairs is False:
             self._pairs = dqbits.translation(self.table("DQ_DEF"))
         return self._pairs

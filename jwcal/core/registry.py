@@ -65,6 +65,8 @@ def _from_file(name):
         raise UsageError(f"{path}: no such file")
     module_name = "jwcal_user_" + Path(path).stem
     spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:

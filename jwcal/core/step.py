@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,7 +92,7 @@ class Param:
         if self.choices and out not in self.choices:
             raise UsageError(f"{label} = {out!r}: choose one of {', '.join(map(str, self.choices))}")
         if isinstance(out, (int, float)) and not isinstance(out, bool):
-            if out != out or (self.min is not None and out < self.min):
+            if math.isnan(out) or (self.min is not None and out < self.min):
                 raise UsageError(f"{label} = {out}: must be at least {self.min}")
             if self.max is not None and out > self.max:
                 raise UsageError(f"{label} = {out}: must be at most {self.max}")
@@ -110,17 +111,13 @@ class Param:
         if self.type is str:
             return str(value)
         try:
-            if isinstance(value, bool):
-                raise ValueError  # noqa: TRY301
-            number = float(value)
-            if self.type is int:
-                if number != int(number):
-                    raise ValueError  # noqa: TRY301
-                return int(number)
-        except (TypeError, ValueError, OverflowError):
+            number = float("true" if isinstance(value, bool) else value)
+        except (TypeError, ValueError):
+            number = None
+        if number is None or (self.type is int and not number.is_integer()):
             kind = "a whole number" if self.type is int else "a number"
-            raise UsageError(f"{label} = {value!r}: must be {kind}") from None
-        return number
+            raise UsageError(f"{label} = {value!r}: must be {kind}")
+        return int(number) if self.type is int else number
 
 
 @dataclass(frozen=True)
@@ -162,6 +159,9 @@ class Step:
 
     Made by `step`; see there for the meaning of the attributes.
     """
+
+    params: tuple = ()
+    refs: tuple = ()
 
     def __init__(self, function, **declared):
         self.function = function
@@ -238,7 +238,7 @@ class Step:
         return run_step(self, exposure, refs=refs, jobs=jobs, params=params)
 
 
-def step(  # noqa: PLR0913 - one keyword per declared fact
+def step(
     name,
     *,
     stage,

@@ -211,6 +211,9 @@ class StreamTarget:
     def abort(self):
         """Forget everything."""
         self._spool.close()
+        if self._out > 2:
+            os.close(self._out)
+        self._out = -1
 
 
 class GzipTarget:

@@ -20,7 +20,7 @@ def refuse_irs2(exposure, name):
 
 
 def flags_or_zero(tile, dq):
-    """Flags of a reference, or zeros of the tile's shape when it has none.
+    """Return the flags of a reference, or zeros of the tile's shape when it has none.
 
     Parameters
     ----------

@@ -110,7 +110,9 @@ def _flags(ref, box):
     status="S_DARK",
     refs=[Ref("dark", planes={"SCI": "f4", "DQ": "u4"}, optional_planes=("DQ",), load=_load)],
     params=[
-        Param("average_dark_current", float, None, "Dark current whose Poisson noise is counted.", unit="e-/s", min=0.0)
+        Param(
+            "average_dark_current", float, None, "Dark current for its Poisson noise.", unit="e-/s", min=0.0
+        )
     ],
     changes=("SCI", "PIXELDQ", "AVDRKCUR"),
     uses=("SCI", "PIXELDQ"),
@@ -153,7 +155,8 @@ def _(exposure, refs, p):
     average = (dark_frames, dark_gap) != (nframe, gap)
     if average and (dark_frames, dark_gap) != (1, 0):
         raise ReferenceFileError(
-            f"{ref.path}: groups of NFRAMES {dark_frames} and GROUPGAP {dark_gap} cannot be regrouped to {nframe} and {gap}"
+            f"{ref.path}: groups of NFRAMES {dark_frames} and GROUPGAP {dark_gap}"
+            f" cannot be regrouped to {nframe} and {gap}"
         )
     used, which = _integrations(shape, nint, meta.get("INTSTART", 1))
     plan = DarkPlan(
@@ -169,14 +172,16 @@ def _(exposure, refs, p):
     if plan.needed > stored:
         if stored < 2:
             raise ReferenceFileError(f"{ref.path}: a dark of one group cannot be continued to {plan.needed}")
-        log.warning("dark_current: %s has %d of %d groups; the rest is extrapolated", ref.path, stored, plan.needed)
+        log.warning("dark_current: %s extrapolated from %d to %d groups", ref.path, stored, plan.needed)
     return plan
 
 
 def _count(ref, key, least):
     value = ref.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ReferenceFileError(f"{ref.path}: header keyword {key} = {value!r} must be a whole number from {least}")
+        raise ReferenceFileError(
+            f"{ref.path}: header keyword {key} = {value!r}; need a whole number from {least}"
+        )
     return value
 
 

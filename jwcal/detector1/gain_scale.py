@@ -39,7 +39,7 @@ def _(exposure, refs, p):
     if factor is None and ref is not None:
         factor = ref.get("GAINFACT")
         if factor is not None and not (isinstance(factor, (int, float)) and 0 < factor < float("inf")):
-            raise ReferenceFileError(f"{ref.path}: header keyword GAINFACT = {factor!r} must be a positive number")
+            raise ReferenceFileError(f"{ref.path}: keyword GAINFACT = {factor!r} must be a positive number")
     if factor is None:
         raise Skip("no GAINFACT in the exposure or the GAIN reference")
     log.info("gain_scale: factor %g", factor)

@@ -55,7 +55,9 @@ def _(exposure, refs, p):
     ref = refs["ipc"]
     shape = ref.shape("SCI")
     if len(shape) not in (2, 4) or max(shape[:2]) > LARGEST_KERNEL:
-        raise ReferenceFileError(f"{ref.path}: SCI has shape {shape}; need a kernel of at most {LARGEST_KERNEL} pixels")
+        raise ReferenceFileError(
+            f"{ref.path}: SCI of shape {shape} is no kernel of at most {LARGEST_KERNEL} pixels"
+        )
     kernel = ref.hdu("SCI").read().astype(np.float32) if len(shape) == 2 else None
     return SimpleNamespace(kernel=kernel, halo=max(shape[:2]) // 2, region=science_region(exposure))
 

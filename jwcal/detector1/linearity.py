@@ -70,7 +70,9 @@ def _(exposure, refs, p):
             continue
         shape = ref.shape(name)
         if len(shape) != 3 or not 2 <= shape[0] <= MAX_COEFFS:
-            raise ReferenceFileError(f"{ref.path}: {name} has shape {shape}; need 2 to {MAX_COEFFS} coefficient planes")
+            raise ReferenceFileError(
+                f"{ref.path}: {name} has shape {shape}; need 2 to {MAX_COEFFS} coefficient planes"
+            )
         if name == "INV_COEFFS" and exposure.shape[1] > 1 and exposure.meta["NFRAMES"] > 1:
             nframe = exposure.meta["NFRAMES"]
             log.info("linearity: correcting the %d frames of each group", nframe)

@@ -29,7 +29,15 @@ def _reach(plan):
         Ref("superbias", planes={"SCI": "f4"}, missing="optional"),
     ],
     params=[
-        Param("n_pix_grow_sat", int, 1, "Neighbours of a saturated pixel to flag too.", unit="pixel", min=0, max=100),
+        Param(
+            "n_pix_grow_sat",
+            int,
+            1,
+            "Neighbours of a saturated pixel to flag too.",
+            unit="pixel",
+            min=0,
+            max=100,
+        ),
         Param("use_readpatt", bool, True, "Look for saturation hidden in averaged groups."),
     ],
     changes=("GROUPDQ", "PIXELDQ", "ZEROFRAME"),

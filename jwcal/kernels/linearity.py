@@ -88,8 +88,8 @@ def correct_linearity_reads(sci, groupdq, pixeldq, zeroframe, coeffs, inverse, d
         return
     lib.jw_linearity_reads(
         ptr(sci), ptr(groupdq), *sizes(nint, ngroup, ny * nx, *strides), ptr(zeroframe), *sizes(spacing),
-        ptr(pixeldq), ptr(coeffs), *sizes(ncoeff), ptr(inverse), *sizes(ninverse), ptr(dq), ctypes.c_uint32(NO_LIN_CORR),
-        *sizes(nframe),
+        ptr(pixeldq), ptr(coeffs), *sizes(ncoeff), ptr(inverse), *sizes(ninverse), ptr(dq),
+        ctypes.c_uint32(NO_LIN_CORR), *sizes(nframe),
     )  # fmt: skip
 
 

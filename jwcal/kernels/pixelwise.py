@@ -65,9 +65,7 @@ def initialise_dq(pixeldq, groupdq, mask):
     if lib is None:
         initialise_dq_numpy(pixeldq, groupdq, mask)
         return
-    lib.jw_initialise_dq(
-        ptr(pixeldq), ptr(groupdq), ptr(mask), *sizes(nint, ngroup, ny * nx, *strides)
-    )
+    lib.jw_initialise_dq(ptr(pixeldq), ptr(groupdq), ptr(mask), *sizes(nint, ngroup, ny * nx, *strides))
 
 
 def initialise_dq_numpy(pixeldq, groupdq, mask):
@@ -185,9 +183,7 @@ def subtract_dark(sci, pixeldq, dark, which, dq):
         return
     pixeldq |= dq
     function = lib.jw_subtract_dark if dark.dtype == np.float32 else lib.jw_subtract_dark64
-    function(
-        ptr(sci), *sizes(nint, ngroup, ny * nx, *strides), ptr(dark), *sizes(*spacing), ptr(which)
-    )
+    function(ptr(sci), *sizes(nint, ngroup, ny * nx, *strides), ptr(dark), *sizes(*spacing), ptr(which))
 
 
 def subtract_dark_numpy(sci, pixeldq, dark, which, dq):
@@ -195,7 +191,8 @@ def subtract_dark_numpy(sci, pixeldq, dark, which, dq):
     pixeldq |= dq
     for ramp, index in zip(sci, which, strict=True):
         level = dark[index]
-        np.subtract(ramp, np.where(np.isnan(level), level.dtype.type(0), level), out=ramp, casting="same_kind")
+        level = np.where(np.isnan(level), level.dtype.type(0), level)
+        np.subtract(ramp, level, out=ramp, casting="same_kind")
 
 
 def scale_rates(planes, factor):

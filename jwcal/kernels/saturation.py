@@ -70,7 +70,8 @@ def flag_saturation(sci, groupdq, pixeldq, zeroframe, threshold, dq, *, bias=Non
     work = np.empty(3 * ny * nx + 2 * ny + nx + 2 * grow, np.uint8)
     lib.jw_saturation(
         ptr(sci), ptr(groupdq), ptr(pixeldq), ptr(zeroframe), *sizes(nint, ngroup, ny, nx, *strides, spacing),
-        ptr(threshold), ptr(dq), ctypes.c_uint32(NO_SAT_CHECK), ptr(bias), *sizes(nframe, grow), ptr(limit), ptr(work),
+        ptr(threshold), ptr(dq), ctypes.c_uint32(NO_SAT_CHECK), ptr(bias), *sizes(nframe, grow),
+        ptr(limit), ptr(work),
     )  # fmt: skip
 
 

@@ -278,7 +278,7 @@ def read_box_numpy(fd, offset, plane_ny, plane_nx, itemsize, nplanes, plane_stri
 def _box_target(plane_ny, plane_nx, itemsize, nplanes, y0, y1, x0, x1, out):
     out = _bytes(out)
     if not (0 <= y0 < y1 <= plane_ny and 0 <= x0 < x1 <= plane_nx):
-        raise ValueError(f"box {(y0, y1, x0, x1)} is not inside a plane of {plane_ny} rows, {plane_nx} columns")
+        raise ValueError(f"box {(y0, y1, x0, x1)} is not inside {plane_ny} rows, {plane_nx} columns")
     if out.size < nplanes * (y1 - y0) * (x1 - x0) * itemsize or not out.flags.writeable:
         raise ValueError("output buffer is too small or read-only")
     return out

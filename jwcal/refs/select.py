@@ -33,7 +33,7 @@ class ReferenceSource:
     def __init__(self, named=None, directory=None):
         self.named = {k.lower(): str(v) for k, v in (named or {}).items()}
         self.directory = directory
-        self._index = None
+        self._index: dict | None = None
         if directory is not None and not Path(directory).is_dir():
             raise UsageError(f"--refs {directory}: not a directory")
 
@@ -49,10 +49,11 @@ class ReferenceSource:
             if self.directory is not None:
                 for path in sorted(Path(self.directory).iterdir()):
                     if path.name.endswith((".fits", ".fits.gz")) and not path.name.startswith("."):
-                        self._add(path)
+                        self._add(path, self._index)
         return self._index
 
-    def _add(self, path):
+    @staticmethod
+    def _add(path, index):
         from jwcal.core.fits import read_primary_header
 
         try:
@@ -62,7 +63,7 @@ class ReferenceSource:
             return
         kind = str(header.get("REFTYPE", "")).strip().lower()
         if kind:
-            self._index.setdefault(kind, []).append((path, header))
+            index.setdefault(kind, []).append((path, header))
 
     def find(self, kind, meta):
         """Return the best file of a type.
@@ -126,7 +127,9 @@ class ReferenceSource:
             if owner not in ("", "jwst", instrument):
                 continue
             for step in steps:
-                if kind == step.name.replace("_", "") or (kind == "darkcurrent" and step.name == "dark_current"):
+                if kind == step.name.replace("_", "") or (
+                    kind == "darkcurrent" and step.name == "dark_current"
+                ):
                     found[step.name] = str(path)
         return list(found.values())
 
@@ -164,4 +167,4 @@ def _time(text):
             return dt.datetime.strptime(text, form)  # noqa: DTZ007 - both sides are UTC without a zone
         except ValueError:
             continue
-    return dt.datetime.min
+    return dt.datetime(1, 1, 1)  # noqa: DTZ001 - as above

@@ -13,6 +13,7 @@ from jwcal.simulate.headers import Plan
 from jwcal.simulate.pixels import pixels as draw_pixels
 from jwcal.simulate.ramp import Effects, RampMaker
 from jwcal.simulate.readout import timing as find_timing
+from jwcal.simulate.references import kinds as kinds_of
 from jwcal.simulate.scene import make_scene
 
 
@@ -114,7 +115,8 @@ def expose(out, instrument=None, detector=None, subarray=None, shape=None, corne
     references : bool, optional
         Whether to write reference files.
     full_references : bool, optional
-        Write them for the whole detector, although only a part is read.
+        Write those that the official steps cut out for the whole detector, although only a part
+        is read.
     overwrite : bool, optional
         Replace files of an earlier case.
     threads : int, optional
@@ -164,13 +166,17 @@ def expose(out, instrument=None, detector=None, subarray=None, shape=None, corne
     counts = _write_ramps(out, plan, maker, bounds, names, scene, light, gain_factor, seed, overwrite)
     kinds = {}
     if references:
+        whole = pixels_of_whole = None
         if full_references and not region.is_full:
-            region_of_references = find_region(det, "FULL")
-            del maker, light
-            pixels = draw_pixels(region_of_references, detector_seed)
-        else:
-            region_of_references = region
-        made = write.write_references(out / "refs", region_of_references, timing, pixels, gain_factor, overwrite)
+            whole = find_region(det, "FULL")
+            pixels_of_whole = draw_pixels(whole, detector_seed)
+        made = {}
+        for kind in kinds_of(region):
+            # Official darks and resets are made per subarray; the official step does not cut them.
+            small = whole is None or kind in {"dark", "reset", "rscd"}
+            made[kind] = write.write_reference(
+                out / "refs", kind, region if small else whole, timing, pixels if small else pixels_of_whole,
+                gain_factor, overwrite)
         kinds = {kind: f"refs/{name}" for kind, name in made.items()}
     case = {
         "uncal": names[0], "truth": "truth.fits", "refs": kinds, "instrument": det.instrument,

@@ -8,6 +8,7 @@ import numpy as np
 OVERSAMPLING = 4
 _DIAMETER = 6.5
 _STAMP = 161
+_DARK_END = 4
 
 
 @dataclass
@@ -40,9 +41,9 @@ def _pupil(n):
         for r in range(max(-2, -q - 2), min(2, -q + 2) + 1):
             if q == r == 0:
                 continue
-            cx, cy = pitch * np.sqrt(3) / 2 * q, pitch * (r + q / 2)
-            dx, dy = np.abs(x - cx), np.abs(y - cy)
-            pupil[(dy <= flat / 2) & (np.sqrt(3) / 2 * dx + dy / 2 <= flat / 2)] = 1
+            dx = np.abs(x - pitch * (r + q / 2))
+            dy = np.abs(y - pitch * np.sqrt(3) / 2 * q)
+            pupil[(dx <= flat / 2) & (np.sqrt(3) / 2 * dy + dx / 2 <= flat / 2)] = 1
     width = 0.012
     pupil[(np.abs(x) < width) & (y > 0)] = 0
     for side in (-1, 1):
@@ -190,6 +191,13 @@ def _trace(image, axis, rng, centre, width, flux, span=None, bend=0.0):
     along[lo:hi, start:stop] += (profile * (flux * _spectrum(rng, t.size))).astype(np.float32)
 
 
+def _dark_ends(image, axis):
+    """Leave the ends of a slit spectrum dark: offsets are measured there in small subarrays."""
+    along = image if axis == "x" else image.T
+    along[:, :_DARK_END] = 0
+    along[:, -_DARK_END:] = 0
+
+
 def _star(image, region, brightness):
     ny, nx = region.shape
     det = region.detector
@@ -228,6 +236,11 @@ def make_scene(region, kind, axis="x", brightness=1.0, density=6e-4, seed=7, dit
     rng = np.random.default_rng([seed, det["sca_num"]])
     image = np.full(region.shape, det["background"] * brightness, np.float32)
     stars = []
+    if det.instrument == "nirspec" and kind == "trace" and not region.reference_pixels().any():
+        _dark_ends(image, axis)
+        span = (_DARK_END + 8, (nx if axis == "x" else ny) - _DARK_END - 8)
+    else:
+        span = None
     cross = ny if axis == "x" else nx
     length = nx if axis == "x" else ny
     if kind == "field":
@@ -236,9 +249,9 @@ def make_scene(region, kind, axis="x", brightness=1.0, density=6e-4, seed=7, dit
         stars = _star(image, region, brightness)
     elif kind == "trace":
         bend = cross * 0.3 if cross > 80 else 0.0
-        _trace(image, axis, rng, cross * 0.5 - bend / 12, 1.6, 900.0 * brightness, bend=bend)
+        _trace(image, axis, rng, cross * 0.5 - bend / 12, 1.6, 900.0 * brightness, span, bend)
         if cross > 80:
-            _trace(image, axis, rng, cross * 0.78 - bend / 12, 1.6, 150.0 * brightness, bend=bend)
+            _trace(image, axis, rng, cross * 0.78 - bend / 12, 1.6, 150.0 * brightness, span, bend)
     elif kind == "spectra":
         for centre in rng.uniform(0, cross, max(2, cross // 12)):
             start = int(rng.uniform(-0.3, 0.8) * length)

@@ -115,6 +115,7 @@ class TruthFile:
         header = Header()
         miri = region.detector.is_miri
         skip_first, skip = references.groups_to_skip(timing) if miri else (0, 0)
+        skip_first = skip_first if first == 1 else skip
         for key, value, comment in (
             ("INSTRUME", region.detector.instrument.upper(), "Instrument"),
             ("DETECTOR", region.detector.name, "Detector"),
@@ -152,13 +153,15 @@ class TruthFile:
         self._out.add_table("STARS", self._stars)
 
 
-def write_references(folder, region, timing, pixels, gain_factor=1.0, overwrite=False):
-    """Write the reference files of a detector.
+def write_reference(folder, kind, region, timing, pixels, gain_factor=1.0, overwrite=False):
+    """Write one reference file of a detector.
 
     Parameters
     ----------
     folder : pathlib.Path
         Existing folder.
+    kind : str
+        One of `jwcal.simulate.references.kinds`.
     region : jwcal.simulate.detectors.Region
     timing : jwcal.simulate.readout.Timing
     pixels : jwcal.simulate.pixels.Pixels
@@ -168,28 +171,25 @@ def write_references(folder, region, timing, pixels, gain_factor=1.0, overwrite=
 
     Returns
     -------
-    dict
-        Kind to file name.
+    str
+        Name of the file.
     """
-    made = {}
-    for kind in references.kinds(region):
-        path = folder / f"{kind}.fits"
-        model = "DarkMIRIModel" if kind == "dark" and region.detector.is_miri else references.KINDS[kind]
-        extra = references.extra_keywords(kind, region, timing, gain_factor)
-        with new_file(path, overwrite) as out:
-            out.add(headers.reference_header(kind, model, region, extra))
-            if kind == "rscd":
-                out.add_table("RSCD_GROUP_SKIP", references.rscd_table(region, timing))
-            else:
-                if kind == "dark":
-                    _add_dark(out, region, timing, pixels)
-                arrays = references.planes(kind, region, timing, pixels)
-                for name, array in arrays.items():
-                    add_image(out, name, array)
-                if "DQ" in arrays:
-                    out.add_table("DQ_DEF", references.dq_definition())
-        made[kind] = path.name
-    return made
+    path = folder / f"{kind}.fits"
+    model = "DarkMIRIModel" if kind == "dark" and region.detector.is_miri else references.KINDS[kind]
+    extra = references.extra_keywords(kind, region, timing, gain_factor)
+    with new_file(path, overwrite) as out:
+        out.add(headers.reference_header(kind, model, region, extra))
+        if kind == "rscd":
+            out.add_table("RSCD_GROUP_SKIP", references.rscd_table(region, timing))
+        else:
+            if kind == "dark":
+                _add_dark(out, region, timing, pixels)
+            arrays = references.planes(kind, region, timing, pixels)
+            for name, array in arrays.items():
+                add_image(out, name, array)
+            if "DQ" in arrays:
+                out.add_table("DQ_DEF", references.dq_definition())
+    return path.name
 
 
 def _add_dark(out, region, timing, pixels):

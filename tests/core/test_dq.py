@@ -10,7 +10,9 @@ FLAGS = sorted((v, k) for k, v in DQ.items() if k != "RESERVED")
 
 
 def table(pairs):
-    return np.array([(k, v, n) for k, (v, n) in enumerate(pairs)], dtype=[("BIT", "i4"), ("VALUE", "u4"), ("NAME", "S40")])
+    return np.array(
+        [(k, v, n) for k, (v, n) in enumerate(pairs)], dtype=[("BIT", "i4"), ("VALUE", "u4"), ("NAME", "S40")]
+    )
 
 
 @given(st.lists(st.integers(0, 31), unique=True))
@@ -31,5 +33,7 @@ def test_translation_moves_each_bit(order, values):
 
 def test_unknown_names_are_dropped_and_no_table_means_standard():
     dq = np.array([0, 1, 2, 3], "u4")
-    assert np.array_equal(translate(dq, translation(table([(1, "DO_NOT_USE"), (2, "MADE_UP")]))), [0, 1, 0, 1])
+    assert np.array_equal(
+        translate(dq, translation(table([(1, "DO_NOT_USE"), (2, "MADE_UP")]))), [0, 1, 0, 1]
+    )
     assert translate(dq, translation(None)) is dq

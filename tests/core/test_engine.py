@@ -67,7 +67,14 @@ def whole(tile, refs, p):  # noqa: ARG001
     tile["SCI"] -= np.median(tile["SCI"], axis=(-2, -1), keepdims=True)
 
 
-@step("mean", stage="test", takes="ramp", gives="rate", uses=("SCI", "GROUPDQ", "PIXELDQ"), keywords=("PRIMECRS",))
+@step(
+    "mean",
+    stage="test",
+    takes="ramp",
+    gives="rate",
+    uses=("SCI", "GROUPDQ", "PIXELDQ"),
+    keywords=("PRIMECRS",),
+)
 def mean(tile, refs, p):  # noqa: ARG001
     """Average the groups."""
     y0, y1, x0, x1 = tile.core
@@ -236,7 +243,9 @@ def test_external_program_is_a_step(tmp_path):
     script.write_text("#!/bin/sh\ncat\n")
     script.chmod(0o755)
     item = make_item({"exec": [str(script)]})
-    made = run(Job([Item("scale", step=scale), item, Item("grow", step=grow)], outputs={"main": None}), exposure())["ramp"]
+    made = run(
+        Job([Item("scale", step=scale), item, Item("grow", step=grow)], outputs={"main": None}), exposure()
+    )["ramp"]
     want = go([scale, grow], exposure())["ramp"]
     for name in ("SCI", "GROUPDQ"):
         assert np.array_equal(made[name], want[name])

@@ -36,7 +36,13 @@ parameters: {threshold: 7.5, wide: true, save_results: false, limit: none, power
 
 @pytest.mark.parametrize(
     ("name", "value", "want"),
-    [("threshold", "5", 5.0), ("count", "3.0", 3), ("wide", "yes", True), ("method", "fit", "fit"), ("limit", "none", None)],
+    [
+        ("threshold", "5", 5.0),
+        ("count", "3.0", 3),
+        ("wide", "yes", True),
+        ("method", "fit", "fit"),
+        ("limit", "none", None),
+    ],
 )
 def test_values_get_their_type(name, value, want):
     got = demo.param(name).convert(value)
@@ -94,7 +100,9 @@ def test_official_parameter_file(tmp_path, caplog):
     assert "save_results" not in caplog.text
 
 
-@pytest.mark.parametrize("text", ["", "#ASDF 1.0.0\n--- {a: 1}\n...\n", "no yaml: [", "#ASDF\n--- {a: [}\n..."])
+@pytest.mark.parametrize(
+    "text", ["", "#ASDF 1.0.0\n--- {a: 1}\n...\n", "no yaml: [", "#ASDF\n--- {a: [}\n..."]
+)
 def test_bad_parameter_files_give_one_line(tmp_path, text):
     path = tmp_path / "bad.asdf"
     path.write_text(text)

@@ -102,7 +102,7 @@ class TestTwins:
         both(pixelwise.subtract_dark, pixelwise.subtract_dark_numpy, [sci, pdq], dark, which, dq)
 
     def test_average_frames(self, shape, with_zero, seed):
-        rng, sci, *_ = self.data(shape, with_zero, seed)
+        _, sci, *_ = self.data(shape, with_zero, seed)
         frames = np.ascontiguousarray(sci[0])
         out = [np.empty(shape[2:], np.float32) for _ in range(2)]
         pixelwise.average_frames(frames, out[0])
@@ -127,7 +127,9 @@ class TestTwins:
         coeffs, inverse = (coefficients(rng, n, shape[2:]) for n in (5, 4))
         both(
             lambda s, g, p, z: linearity.correct_linearity_reads(s, g, p, z, coeffs, inverse, dq, nframe),
-            lambda s, g, p, z: linearity.correct_linearity_reads_numpy(s, g, p, z, coeffs, inverse, dq, nframe),
+            lambda s, g, p, z: linearity.correct_linearity_reads_numpy(
+                s, g, p, z, coeffs, inverse, dq, nframe
+            ),
             [sci, gdq, pdq, zero],
         )
 
@@ -337,4 +339,6 @@ def test_wrong_layouts_are_refused():
     with pytest.raises(ValueError, match="ZEROFRAME"):
         pixelwise.subtract_bias(sci, frame, np.zeros((2, 3, 4), np.float32), frame.view("f4"), frame)
     with pytest.raises(ValueError, match="terms"):
-        linearity.correct_linearity(sci, sci.astype("u1"), frame, None, np.zeros((1, 3, 4), np.float32), frame)
+        linearity.correct_linearity(
+            sci, sci.astype("u1"), frame, None, np.zeros((1, 3, 4), np.float32), frame
+        )

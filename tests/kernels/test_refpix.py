@@ -103,7 +103,9 @@ def test_running_median_of_a_reflected_column(backend, length):
     pad = np.pad(values, ((0, 0), (length, length), (0, 0)), mode="reflect")
     for i in range(50):
         start = i + length - length // 2
-        np.testing.assert_array_equal(got[:, i], np.median(pad[:, start : start + length].reshape(2, -1), axis=1))
+        np.testing.assert_array_equal(
+            got[:, i], np.median(pad[:, start : start + length].reshape(2, -1), axis=1)
+        )
 
 
 def test_running_median_leaves_out_bad_pixels_and_missing_rows(backend):
@@ -155,7 +157,9 @@ def test_profiles_are_subtracted_in_order_with_rounding(backend, x_first):
 
 def test_zeros_of_a_zero_frame_stay(backend):
     sci = np.array([[[0, 5, np.nan, -0.0]]], np.float32)
-    refpix.subtract_profiles(sci, np.ones((1, 4)), np.ones((1, 1)), np.zeros(1, np.uint8), x_first=True, keep_zero=True)
+    refpix.subtract_profiles(
+        sci, np.ones((1, 4)), np.ones((1, 1)), np.zeros(1, np.uint8), x_first=True, keep_zero=True
+    )
     np.testing.assert_array_equal(sci[0, 0], [0, 3, np.nan, 0])
 
 

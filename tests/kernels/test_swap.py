@@ -1,4 +1,4 @@
-"""Byte order conversion, checksums and box reads: C against the NumPy twin and against independent sources."""
+"""Byte order, checksums and box reads: C against the NumPy twin and against independent sources."""
 
 import os
 
@@ -44,7 +44,7 @@ def samples(dtype, n=1003):
     return values
 
 
-@pytest.mark.parametrize("bitpix, bzero, dtype", COMBINATIONS)
+@pytest.mark.parametrize(("bitpix", "bzero", "dtype"), COMBINATIONS)
 def test_encode_writes_what_the_standard_says(backend, bitpix, bzero, dtype):
     values = samples(dtype)
     out = np.empty(values.nbytes, np.uint8)
@@ -58,7 +58,7 @@ def test_encode_writes_what_the_standard_says(backend, bitpix, bzero, dtype):
         assert out.tobytes() == expected
 
 
-@pytest.mark.parametrize("bitpix, bzero, dtype", COMBINATIONS)
+@pytest.mark.parametrize(("bitpix", "bzero", "dtype"), COMBINATIONS)
 def test_decode_inverts_encode_also_in_place(backend, bitpix, bzero, dtype):
     values = samples(dtype)
     out = np.empty(values.nbytes, np.uint8)
@@ -80,7 +80,7 @@ def test_sixteen_bit_to_float(backend, bzero):
     np.testing.assert_array_equal(out, (stored + bzero).astype(np.float32))
 
 
-@pytest.mark.parametrize("bitpix, dtype", [(32, "f8"), (-32, "f8"), (-64, "f4"), (8, "f4")])
+@pytest.mark.parametrize(("bitpix", "dtype"), [(32, "f8"), (-32, "f8"), (-64, "f4"), (8, "f4")])
 def test_other_targets_are_cast(backend, bitpix, dtype):
     source = swap.native_dtype(bitpix)
     values = np.array([0, 1, 2, 100], source)
@@ -142,7 +142,7 @@ def test_read_box_of_a_closed_descriptor_raises(backend, tmp_path):
     path.write_bytes(b"abc")
     fd = os.open(path, os.O_RDONLY)
     os.close(fd)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="descriptor"):
         swap.read_box(fd, 0, 1, 3, 1, 1, 3, 0, 1, 0, 3, np.zeros(3, np.uint8))
 
 

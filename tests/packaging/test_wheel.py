@@ -15,7 +15,8 @@ import pytest
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(
-    int(version("setuptools").split(".")[0]) < 77, reason="setuptools 77 is needed to build without the network"
+    int(version("setuptools").split(".")[0]) < 77,
+    reason="setuptools 77 is needed to build without the network",
 )
 SOURCES = ("setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGES",
            "CITATION.cff", ".ruff.toml", "jwcal", "man", "bin", "examples")  # fmt: skip
@@ -25,7 +26,12 @@ def build(kind, source, out, **env):
     """Build a wheel or an sdist without the network."""
     hook = f"from setuptools import build_meta as b; b.build_{kind}({str(out)!r})"
     done = subprocess.run(
-        [sys.executable, "-c", hook], cwd=source, env={**os.environ, **env}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", hook],
+        cwd=source,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     (made,) = out.iterdir()

@@ -28,6 +28,7 @@ BUILT = frozenset(
 NIRISS = {
     "INSTRUME": "NIRISS",
     "DETECTOR": "NIS",
+    "READPATT": "NISRAPID",
     "EXP_TYPE": "NIS_IMAGE",
     "FILTER": "CLEAR",
     "PUPIL": "F200W",
@@ -38,7 +39,7 @@ NIRISS = {
 }
 FGS = {
     "INSTRUME": "FGS",
-    "DETECTOR": "GUIDER1",
+    "DETECTOR": "GUIDER2",
     "EXP_TYPE": "FGS_IMAGE",
     "FASTAXIS": 2,
     "SLOWAXIS": -1,
@@ -155,13 +156,11 @@ CASES = [
         "niriss-sub",
         f"{SMALL} --corner 1921 1921 --nints 2 --ngroups 6 --seed 20",
         keys=NIRISS | {"SUBARRAY": "SUB128"},
-        only={"READPATT": "NISRAPID"},
     ),
     Case(
         "niriss-strip",
         "--shape 96 512 --corner 1537 1953 --nints 3 --ngroups 5 --seed 21",
         keys=NIRISS | {"SUBARRAY": "SUBSTRIP96", "EXP_TYPE": "NIS_SOSS", "PUPIL": "GR700XD"},
-        only={"READPATT": "NISRAPID"},
     ),
     Case(
         "nrcb1-sub",
@@ -204,7 +203,6 @@ CASES = [
         "niriss-full",
         "--nints 1 --ngroups 2 --seed 27",
         keys=NIRISS,
-        only={"READPATT": "NISRAPID"},
         steps=("refpix",),
     ),
     Case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -76,7 +77,7 @@ def official(request, peer_python, make_case):
     """
     base = _cache() / "parity"
     folders, todo = {}, []
-    common = make_case.read_bytes() + (HERE / "peer.py").read_bytes() + (HERE / "cases.py").read_bytes()
+    common = make_case.read_bytes() + (HERE / "peer.py").read_bytes() + inspect.getsource(build).encode()
     selected = _selected(request)
     for case in selected:
         digest = hashlib.sha256(common + repr(case).encode()).hexdigest()[:16]

@@ -2,10 +2,12 @@
 #include "jwcal.h"
 #include <string.h>
 
-/* `kernel` holds ky*kx values (kstride 0) or ky*kx planes of ny*nx values (kstride ny*nx). `work` holds the science
-   region with a zero border, (y1-y0+ky-1) * (x1-x0+kx-1) floats. The middle value, the largest, is added last. */
-JW_API JW_WIDE void jw_convolve(float *restrict sci, ptrdiff_t nint, ptrdiff_t ngroup, ptrdiff_t nx, ptrdiff_t si,
-                                ptrdiff_t sg, const float *restrict kernel, ptrdiff_t ky, ptrdiff_t kx,
+/* `kernel` holds ky*kx values (kstride 0) or ky*kx planes of ny*nx values (kstride ny*nx). `work` holds the
+   science region with a zero border, (y1-y0+ky-1) * (x1-x0+kx-1) floats. The middle value, the largest, is
+   added last. */
+JW_API JW_WIDE void jw_convolve(float *restrict sci, ptrdiff_t nint, ptrdiff_t ngroup, ptrdiff_t nx,
+                                ptrdiff_t si, ptrdiff_t sg, const float *restrict kernel, ptrdiff_t ky,
+                                ptrdiff_t kx,
                                 ptrdiff_t kstride, ptrdiff_t y0, ptrdiff_t y1, ptrdiff_t x0, ptrdiff_t x1,
                                 float *restrict work)
 {

@@ -62,19 +62,20 @@ INLINE void correct_zero(float *restrict z, const float *restrict c, int ncoeff,
 }
 
 /* A constant number of coefficients lets the compiler keep the polynomial in registers. */
-#define BY_NUMBER(call)                                                                                                \
-    switch (ncoeff) {                                                                                                  \
-    case 2: call(2); break;                                                                                            \
-    case 3: call(3); break;                                                                                            \
-    case 4: call(4); break;                                                                                            \
-    case 5: call(5); break;                                                                                            \
-    case 6: call(6); break;                                                                                            \
-    case 7: call(7); break;                                                                                            \
-    default: call(ncoeff); break;                                                                                      \
+#define BY_NUMBER(call)                                                     \
+    switch (ncoeff) {                                                       \
+    case 2: call(2); break;                                                 \
+    case 3: call(3); break;                                                 \
+    case 4: call(4); break;                                                 \
+    case 5: call(5); break;                                                 \
+    case 6: call(6); break;                                                 \
+    case 7: call(7); break;                                                 \
+    default: call(ncoeff); break;                                           \
     }
 
-JW_API JW_WIDE int jw_linearity(float *restrict sci, const uint8_t *restrict gdq, ptrdiff_t nint, ptrdiff_t ngroup,
-                                ptrdiff_t npix, ptrdiff_t si, ptrdiff_t sg, ptrdiff_t gi, ptrdiff_t gg,
+JW_API JW_WIDE int jw_linearity(float *restrict sci, const uint8_t *restrict gdq, ptrdiff_t nint,
+                                ptrdiff_t ngroup, ptrdiff_t npix, ptrdiff_t si, ptrdiff_t sg, ptrdiff_t gi,
+                                ptrdiff_t gg,
                                 float *restrict zero, ptrdiff_t zi, uint32_t *restrict pixeldq,
                                 const float *restrict coeffs, ptrdiff_t ncoeff_, const uint32_t *restrict dq,
                                 uint32_t no_correction)
@@ -101,14 +102,15 @@ JW_API JW_WIDE int jw_linearity(float *restrict sci, const uint8_t *restrict gdq
     return 0;
 }
 
-/* The reads behind each averaged group are predicted from a straight line between the first and the last good
-   group, sent back through the inverse polynomial, shifted to the measured mean, corrected and averaged again. */
+/* The reads behind each averaged group are predicted from a straight line between the first and the last
+   good group, sent back through the inverse polynomial, shifted to the measured mean, corrected and
+   averaged again. */
 JW_API JW_WIDE int jw_linearity_reads(float *restrict sci, const uint8_t *restrict gdq, ptrdiff_t nint,
-                                      ptrdiff_t ngroup, ptrdiff_t npix, ptrdiff_t si, ptrdiff_t sg, ptrdiff_t gi,
-                                      ptrdiff_t gg, float *restrict zero, ptrdiff_t zi, uint32_t *restrict pixeldq,
-                                      const float *restrict coeffs, ptrdiff_t ncoeff_, const float *restrict inverse,
-                                      ptrdiff_t ninverse_, const uint32_t *restrict dq, uint32_t no_correction,
-                                      ptrdiff_t nframe)
+                                      ptrdiff_t ngroup, ptrdiff_t npix, ptrdiff_t si, ptrdiff_t sg,
+                                      ptrdiff_t gi, ptrdiff_t gg, float *restrict zero, ptrdiff_t zi,
+                                      uint32_t *restrict pixeldq, const float *restrict coeffs,
+                                      ptrdiff_t ncoeff_, const float *restrict inverse, ptrdiff_t ninverse_,
+                                      const uint32_t *restrict dq, uint32_t no_correction, ptrdiff_t nframe)
 {
     float c[MAX_COEFFS * BLOCK], inv[MAX_COEFFS * BLOCK], first[BLOCK];
     double rate[BLOCK], offset[BLOCK], total[BLOCK];

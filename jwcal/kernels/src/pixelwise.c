@@ -1,8 +1,9 @@
 /* Detector corrections that treat every pixel alone: flags, bias, dark. */
 #include "jwcal.h"
 
-JW_API JW_WIDE void jw_initialise_dq(uint32_t *restrict pixeldq, uint8_t *restrict gdq, const uint32_t *restrict mask,
-                                     ptrdiff_t nint, ptrdiff_t ngroup, ptrdiff_t npix, ptrdiff_t gi, ptrdiff_t gg)
+JW_API JW_WIDE void jw_initialise_dq(uint32_t *restrict pixeldq, uint8_t *restrict gdq,
+                                     const uint32_t *restrict mask, ptrdiff_t nint, ptrdiff_t ngroup,
+                                     ptrdiff_t npix, ptrdiff_t gi, ptrdiff_t gg)
 {
     enum { BLOCK = 1024 };
     uint8_t bad[BLOCK];

@@ -5,11 +5,11 @@
 #define AD_FLOOR 64u
 #define AD_LIMIT 65535.0f
 
-/* OR a bit of `from`, spread over a box of 2n+1 pixels, into `to`. `has` marks rows that hold the bit; `spread` takes
-   one byte per pixel and `pad` nx+2n bytes. */
-static inline __attribute__((always_inline)) void grow(const uint8_t *from, uint8_t *to, uint8_t bit, ptrdiff_t ny,
-                                                       ptrdiff_t nx, ptrdiff_t n, const uint8_t *has, uint8_t *spread,
-                                                       uint8_t *pad)
+/* OR a bit of `from`, spread over a box of 2n+1 pixels, into `to`. `has` marks rows that hold the bit;
+   `spread` takes one byte per pixel and `pad` nx+2n bytes. */
+static inline __attribute__((always_inline)) void grow(const uint8_t *from, uint8_t *to, uint8_t bit,
+                                                       ptrdiff_t ny, ptrdiff_t nx, ptrdiff_t n,
+                                                       const uint8_t *has, uint8_t *spread, uint8_t *pad)
 {
     for (ptrdiff_t y = 0; y < ny; y++) {
         if (!has[y])
@@ -40,13 +40,14 @@ static inline __attribute__((always_inline)) void grow(const uint8_t *from, uint
     }
 }
 
-/* nframe 0 leaves out the tests for saturation in the last frames of an averaged group. The byte workspace holds
-   3*ny*nx + 2*ny + nx + 2*n. */
-JW_API JW_WIDE void jw_saturation(const float *restrict sci, uint8_t *restrict gdq, uint32_t *restrict pixeldq,
-                                  float *restrict zero, ptrdiff_t nint, ptrdiff_t ngroup, ptrdiff_t ny, ptrdiff_t nx,
-                                  ptrdiff_t si, ptrdiff_t sg, ptrdiff_t gi, ptrdiff_t gg, ptrdiff_t zi,
-                                  const float *restrict threshold, const uint32_t *restrict dq, uint32_t no_check,
-                                  const float *restrict bias, ptrdiff_t nframe, ptrdiff_t n,
+/* nframe 0 leaves out the tests for saturation in the last frames of an averaged group. The byte workspace
+   holds 3*ny*nx + 2*ny + nx + 2*n. */
+JW_API JW_WIDE void jw_saturation(const float *restrict sci, uint8_t *restrict gdq,
+                                  uint32_t *restrict pixeldq, float *restrict zero, ptrdiff_t nint,
+                                  ptrdiff_t ngroup, ptrdiff_t ny, ptrdiff_t nx, ptrdiff_t si, ptrdiff_t sg,
+                                  ptrdiff_t gi, ptrdiff_t gg, ptrdiff_t zi, const float *restrict threshold,
+                                  const uint32_t *restrict dq, uint32_t no_check, const float *restrict bias,
+                                  ptrdiff_t nframe, ptrdiff_t n,
                                   float *restrict limit, uint8_t *restrict work)
 {
     const ptrdiff_t npix = ny * nx;
@@ -88,7 +89,8 @@ JW_API JW_WIDE void jw_saturation(const float *restrict sci, uint8_t *restrict g
         for (ptrdiff_t g = ngroup - 2; nframe > 1 && g >= 0; g--) {
             uint8_t *q = gdq + i * gi + g * gg;
             const uint8_t *next = q + gg;
-            const double diluted = ((double)(g * nframe) + (double)(nframe + 1) / 2.0) / (double)((g + 1) * nframe);
+            const double middle = (double)(g * nframe) + (double)(nframe + 1) / 2.0;
+            const double diluted = middle / (double)((g + 1) * nframe);
             uint8_t any = 0;
             for (ptrdiff_t y = 0; y < ny; y++) {
                 const float *restrict s = sci + i * si + g * sg + y * nx;
@@ -102,7 +104,8 @@ JW_API JW_WIDE void jw_saturation(const float *restrict sci, uint8_t *restrict g
                 for (ptrdiff_t x = 0; x < nx; x++) {
                     const ptrdiff_t p = y * nx + x;
                     const double level = (double)limit[p] * (unchecked[p] ? 1.0 : diluted);
-                    const uint8_t hit = ((double)s[x] >= level) & !(q[p] & (JW_SAT | JW_DNU)) & ((next[p] & JW_SAT) != 0);
+                    const uint8_t open = !(q[p] & (JW_SAT | JW_DNU)), full = (next[p] & JW_SAT) != 0;
+                    const uint8_t hit = ((double)s[x] >= level) & open & full;
                     tally[p] = hit;
                     row |= hit;
                 }

@@ -1,4 +1,4 @@
-/* Conversion between FITS big-endian buffers and native arrays, checksums, and reads of one box of many planes. */
+/* FITS big-endian buffers to native arrays and back, checksums, reads of one box of many planes. */
 #define _POSIX_C_SOURCE 200809L
 #include "jwcal.h"
 #include <errno.h>
@@ -159,9 +159,10 @@ static ptrdiff_t read_fully(int fd, char *out, size_t count, off_t offset)
     return (ptrdiff_t)done;
 }
 
-/* Bytes of rows y0..y1, columns x0..x1 of every plane, packed; fewer than wanted at end of file, -errno on error. */
-JW_API ptrdiff_t jw_read_box(int fd, int64_t offset, ptrdiff_t plane_nx, ptrdiff_t itemsize, ptrdiff_t nplanes,
-                             int64_t plane_stride, ptrdiff_t y0, ptrdiff_t y1, ptrdiff_t x0, ptrdiff_t x1, void *out)
+/* Pack rows y0..y1, columns x0..x1 of every plane. Gives the bytes read, fewer at end of file, or -errno. */
+JW_API ptrdiff_t jw_read_box(int fd, int64_t offset, ptrdiff_t plane_nx, ptrdiff_t itemsize,
+                             ptrdiff_t nplanes, int64_t plane_stride, ptrdiff_t y0, ptrdiff_t y1,
+                             ptrdiff_t x0, ptrdiff_t x1, void *out)
 {
     char *o = out;
     const ptrdiff_t row = plane_nx * itemsize;
