@@ -123,6 +123,8 @@ def valid_product(path):
     from astropy.io import fits
 
     with fits.open(path, memmap=False) as hdus:
+        # Damaged cards of the input that say nothing about the planes pass through as they are.
+        hdus.verify("silentfix+ignore")
         science = hdus["SCI"].data
         assert science.dtype.kind == "f"
         assert all(science.shape)

@@ -71,6 +71,7 @@ def rich_file(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table.header["ESO DET CHIP NAME"] = "CCD-44"
+        table.header["LONGSTRN"] = "OGIP 1.0"
         table.header["LONGTEXT"] = "abc'd " * 40
     asdf = fits.BinTableHDU.from_columns(
         [fits.Column("ASDF_METADATA", "119B", array=np.arange(119, dtype="u1")[None])], name="ASDF"
@@ -757,7 +758,7 @@ def feed(fd, data):
 
 def test_short_writes_are_continued(monkeypatch):
     sink = io.BytesIO()
-    monkeypatch.setattr(os, "write", lambda fd, data: sink.write(bytes(data[:7])))
+    monkeypatch.setattr(os, "write", lambda _, data: sink.write(bytes(data[:7])))
     spool.write_all(99, b"0123456789" * 5)
     monkeypatch.undo()
     assert sink.getvalue() == b"0123456789" * 5

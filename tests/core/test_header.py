@@ -1,5 +1,6 @@
 """FITS headers: round trips, byte identity of untouched cards, tolerance of broken ones."""
 
+import contextlib
 import math
 import string
 import warnings
@@ -67,6 +68,9 @@ def test_astropy_reads_the_same_values(entries):
         other = astropy_header(header)
         for key, value in entries.items():
             theirs = other[key]
+            if isinstance(value, str) and value.endswith("&"):
+                # astropy takes an ampersand at the very end for a continuation mark.
+                value, theirs = value.rstrip("&"), theirs.rstrip("&")
             assert (None if isinstance(theirs, Undefined) else theirs) == value
 
 
@@ -106,11 +110,9 @@ def test_any_bytes_are_kept_and_never_crash(noise, count):
     )
     header = Header.from_bytes(cards + b"END".ljust(80))
     list(header.cards())
-    for key, _ in header.items():
-        try:
+    for key in header:
+        with contextlib.suppress(InputError):
             header[key]
-        except InputError:
-            pass
     assert header.to_bytes().startswith(cards)
 
 
