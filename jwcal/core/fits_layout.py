@@ -10,9 +10,7 @@ from jwcal.kernels.swap import native_dtype
 
 BITPIX = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
 UNSIGNED_ZERO = {8: -128, 16: 1 << 15, 32: 1 << 31, 64: 1 << 63}
-_STORED = {
-    np.dtype(BITPIX[bitpix]): (bitpix, 0) for bitpix in BITPIX
-} | {
+_STORED = {np.dtype(BITPIX[bitpix]): (bitpix, 0) for bitpix in BITPIX} | {
     np.dtype(name): (bitpix, UNSIGNED_ZERO[bitpix])
     for bitpix, name in ((8, "i1"), (16, "u2"), (32, "u4"), (64, "u8"))
 }

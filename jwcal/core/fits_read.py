@@ -74,10 +74,11 @@ class HDU:
     def header_bytes(self):
         """Header blocks as they stand in the file."""
         buffer = np.empty(self.offset - self._header_offset, np.uint8)
-        self._fill(buffer, self._header_offset)
+        self.fill(buffer, self._header_offset)
         return buffer.tobytes()
 
-    def _fill(self, buffer, offset):
+    def fill(self, buffer, offset):
+        """Fill a byte buffer from a place in the file; a lack of bytes is an `InputError`."""
         try:
             got = pread_into(self.fd, buffer, offset)
         except OSError as exc:
@@ -88,7 +89,7 @@ class HDU:
     def raw(self):
         """Bytes of the data (uint8 array), table heap included."""
         buffer = np.empty(self.nbytes, np.uint8)
-        self._fill(buffer, self.offset)
+        self.fill(buffer, self.offset)
         return buffer
 
     def table(self):
@@ -106,7 +107,7 @@ class HDU:
         if self.header.get("ZTABLE") is True:
             raise InputError(f"{self.label}: compressed tables are not supported; run funpack first")
         rows = np.empty(self.header["NAXIS1"] * self.header["NAXIS2"], np.uint8)
-        self._fill(rows, self.offset)
+        self.fill(rows, self.offset)
         return read_table(rows, self.header, self.label)
 
     def read(self, index=None, box=None, out=None):
@@ -145,7 +146,7 @@ class HDU:
         elif out.shape != lead + inner:
             raise ValueError(f"{self.label}: array of shape {out.shape} for data of shape {lead + inner}")
         if out.size:
-            self._read_frames(frames, (y0, y1, x0, x1), out.reshape(lead + (y1 - y0, x1 - x0)), lead)
+            self._read_frames(frames, (y0, y1, x0, x1), out.reshape((*lead, y1 - y0, x1 - x0)), lead)
         return out
 
     def read_tile(self, box, out):
@@ -309,7 +310,7 @@ class FitsFile:
         self.label = source.label
         self._source = source
         self.hdus = _scan(source)
-        self._by_name = {}
+        self._by_name: dict[str | tuple[str, int], HDU] = {}
         for hdu in self.hdus:
             self._by_name.setdefault(hdu.name, hdu)
             self._by_name.setdefault((hdu.name, hdu.ver), hdu)
@@ -328,7 +329,7 @@ class FitsFile:
             total = 0
             for start in range(0, hdu.nbytes, CHUNK):
                 part = scratch(min(CHUNK, hdu.nbytes - start))
-                hdu._fill(part, hdu.offset + start)
+                hdu.fill(part, hdu.offset + start)
                 total = swap.datasum(part, total)
             if total != wanted:
                 raise InputError(f"{hdu.label}: damaged: the data do not match their DATASUM")
@@ -379,12 +380,13 @@ class FitsFile:
 
 
 def _scan(source):
-    hdus, position = [], 0
+    hdus: list[HDU] = []
+    position = 0
     while True:
         rest = source.size - position
         if hdus:
             first = _read_at(source, position, min(rest, CARD))
-            if not first or not b"XTENSION="[: len(first)] == first[:9]:
+            if not first or b"XTENSION="[: len(first)] != first[:9]:
                 if first.strip(b"\0 "):
                     log.warning("%s: %d bytes behind the last HDU are ignored", source.label, rest)
                 break
@@ -450,7 +452,7 @@ def _find_end(data, start, where):
         key = data[at : at + 8]
         if key == b"END     ":
             return at
-        if at and (key == b"XTENSION" or key == b"SIMPLE  ") and data[at + 8 : at + 10] == b"= ":
+        if at and key in {b"XTENSION", b"SIMPLE  "} and data[at + 8 : at + 10] == b"= ":
             raise InputError(f"{where}: damaged header: another HDU starts before END")
     return -1
 

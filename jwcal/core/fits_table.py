@@ -11,7 +11,17 @@ from jwcal.core.fits_layout import UNSIGNED_ZERO
 
 _FORM = re.compile(r"(\d*)([LXBIJKAEDCMPQ])(.*)\Z")
 _DIM = re.compile(r"\((\d+(?:,\d+)*)\)\Z")
-_CODES = {"L": "S1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "C": ">c8", "M": ">c16"}
+_CODES = {
+    "L": "S1",
+    "B": "u1",
+    "I": ">i2",
+    "J": ">i4",
+    "K": ">i8",
+    "E": ">f4",
+    "D": ">f8",
+    "C": ">c8",
+    "M": ">c16",
+}
 _DESCRIPTORS = {"P": ">i4", "Q": ">i8"}
 _FORMS = {
     "b1": ("L", 0), "u1": ("B", 0), "i1": ("B", -128), "i2": ("I", 0), "u2": ("I", 1 << 15), "i4": ("J", 0),
@@ -220,7 +230,9 @@ def pack_table(rows, stored):
             try:
                 out[name] = np.char.encode(field, "ascii") if field.size else b""
             except UnicodeEncodeError as exc:
-                raise OutputError(f"column {name}: FITS tables hold ASCII text only: {exc.object!r}") from None
+                raise OutputError(
+                    f"column {name}: FITS tables hold ASCII text only: {exc.object!r}"
+                ) from None
         else:
             out[name] = field
     return out

@@ -138,7 +138,9 @@ class Slot:
     def close(self):
         """Write the header again if it has changed; check that the data are complete."""
         if self._written < self.nbytes:
-            raise ValueError(f"{self._output.label}: {self._written} of {self.nbytes} bytes of an image written")
+            raise ValueError(
+                f"{self._output.label}: {self._written} of {self.nbytes} bytes of an image written"
+            )
         blocks = self.header.to_bytes(minimum=len(self._blocks))
         if len(blocks) > len(self._blocks):
             raise ValueError(f"{self._output.label}: a header has grown out of its blocks")

@@ -104,7 +104,7 @@ class Header:
         return header
 
     def _reindex(self):
-        index = {}
+        index: dict[str, int] = {}
         for position, card in enumerate(self._cards):
             index.setdefault(card.key, position)
         self._index = index
@@ -113,7 +113,7 @@ class Header:
         return key.upper() in self._index
 
     def __len__(self):
-        """Number of 80-byte cards, END not counted."""
+        """Count the 80-byte cards, END aside."""
         return sum(len(card.image) for card in self._cards) // CARD
 
     def __iter__(self):
@@ -321,7 +321,7 @@ class Header:
 
     def extend(self, other):
         """Append all cards of another header as they are."""
-        self._cards.extend(other._cards)
+        self._cards.extend(other._cards)  # noqa: SLF001 - of the same class
         self._reindex()
 
     def to_bytes(self, minimum=0):
@@ -356,7 +356,7 @@ def _continues(card):
     tail = card.image[-CARD:]
     start = 8 if tail.startswith("CONTINUE") else tail.index("=") + 1
     match = _STRING.match(tail[start:])
-    return bool(match) and match.group(1).rstrip().endswith("&")
+    return match is not None and match.group(1).rstrip().endswith("&")
 
 
 def _parse(key, image):
@@ -431,7 +431,7 @@ def _same(new, old):
 
 
 def _unprintable(text):
-    bad = _UNPRINTABLE.search(text).group()
+    bad = "".join(sorted(set(_UNPRINTABLE.findall(text))))
     return f"FITS headers take printable ASCII only, not {bad!r}"
 
 

@@ -1,5 +1,6 @@
 """Bytes in and out: reads and writes that are complete, and a place to hold a stream."""
 
+import contextlib
 import errno
 import os
 import threading
@@ -70,6 +71,7 @@ def write_all(fd, data):
 
 
 def wait_writable(fd):
+    """Wait until a descriptor that its owner made non-blocking takes bytes again."""
     import select
 
     select.select([], [fd], [])
@@ -206,10 +208,8 @@ def widen_pipe(fd):
     import fcntl
 
     if hasattr(fcntl, "F_SETPIPE_SZ"):
-        try:
+        with contextlib.suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-        except OSError:
-            pass
 
 
 class Gate:

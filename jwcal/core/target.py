@@ -1,6 +1,7 @@
 """Output that appears under its name, or in the pipe, only when it is complete."""
 
 import atexit
+import contextlib
 import errno
 import os
 import stat
@@ -8,7 +9,7 @@ import stat
 from jwcal.core.errors import OutputError, UsageError
 from jwcal.core.spool import CHUNK, Spool, output_error, wait_writable, widen_pipe, write_all
 
-_temporary = {}
+_temporary: dict[str, int] = {}
 
 
 def cleanup_all():
@@ -19,10 +20,8 @@ def cleanup_all():
 
 
 def _remove(path):
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass
     _temporary.pop(path, None)
 
 
@@ -68,9 +67,7 @@ class FileTarget:
                 continue
             _temporary[self.temporary] = os.getpid()
             try:
-                return os.open(
-                    self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666
-                )
+                return os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             except FileExistsError:
                 del _temporary[self.temporary]
             except OSError as exc:

@@ -51,7 +51,7 @@ def flag_groups(groupdq, skip):
 
     Returns
     -------
-    flagged : (nint, ny, nx) uint8 or int64 numpy.ndarray or None
+    flagged : (nint, ny, nx) int64 numpy.ndarray or None
         Groups flagged in each pixel; None if it is `skip` everywhere and no pixel is short of
         unsaturated groups.
     """
@@ -61,8 +61,8 @@ def flag_groups(groupdq, skip):
         groupdq[:, :skip] |= unusable
         return None
     flagged = np.full(short.shape, skip, np.int64)
-    for group in range(skip, -1, -1):
-        flagged[short] = np.maximum(flagged[short] - 1, 0)
+    for group in range(skip, 0, -1):
+        flagged[short] -= 1
         short &= (groupdq[:, group] & saturated) != 0
     for group in range(skip):
         groupdq[:, group] |= np.where(flagged > group, unusable, groupdq.dtype.type(0))

@@ -44,7 +44,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.option("-j", "--threads", type=click.IntRange(1), default=2, show_default=True,
               help="Threads; the result does not depend on them.")
 def expose_command(out, full, no_refs, full_refs, **given):
-    """Simulate a raw exposure with known truth in the folder OUT.
+    r"""Simulate a raw exposure with known truth in the folder OUT.
 
     Writes the raw file under its official name (several with --segments), truth.fits,
     case.json, and the matching reference files in OUT/refs.

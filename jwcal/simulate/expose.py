@@ -2,13 +2,15 @@
 
 import json
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from jwcal.core.errors import OutputError, UsageError
 from jwcal.simulate import write
-from jwcal.simulate.detectors import catalogue, choose_detector, region as find_region
+from jwcal.simulate.detectors import catalogue, choose_detector
+from jwcal.simulate.detectors import region as find_region
 from jwcal.simulate.headers import Plan
 from jwcal.simulate.pixels import pixels as draw_pixels
 from jwcal.simulate.ramp import Effects, RampMaker
@@ -50,7 +52,7 @@ def segment_bounds(nints, segments):
     if not 1 <= segments <= nints:
         raise UsageError(f"{nints} integrations cannot be split into {segments} segments")
     edges = [nints * k // segments for k in range(segments + 1)]
-    return [(a + 1, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [(a + 1, b) for a, b in pairwise(edges)]
 
 
 def _has_reference_lines(region, pixels):

@@ -57,11 +57,11 @@ class Panel:
         self.picture[rows[0]:rows[1] + 1, columns[0]:max(columns[1], columns[0] + 1)] = colour
 
     def level(self, y, colour):
-        """Horizontal line."""
+        """Draw a horizontal line."""
         self.picture[self.row(y), self.left:self.right] = colour
 
     def point(self, x, y, colour, error=0.0, size=3):
-        """Square mark with an error bar."""
+        """Draw a square mark with an error bar."""
         c = self.column(x)
         top, bottom = sorted((self.row(y - error), self.row(y + error)))
         self.picture[top:bottom + 1, c:c + 1] = colour
@@ -69,7 +69,7 @@ class Panel:
         self.picture[r - size:r + size + 1, c - size:c + size + 1] = colour
 
     def curve(self, xs, ys, colour):
-        """Connected line."""
+        """Draw a connected line."""
         columns = np.arange(self.column(xs[0]), self.column(xs[-1]) + 1)
         rows = np.interp(columns, [self.column(x) for x in xs], [self.row(y) for y in ys]).round().astype(int)
         for column, one, other in zip(columns, rows, np.append(rows[1:], rows[-1]), strict=True):
@@ -108,10 +108,12 @@ def write_text(picture, top, left, text, colour=_INK, scale=2):
         Pixels per dot.
     """
     for letter in text.upper():
-        dots = np.array([[int(row) >> bit & 1 for bit in (2, 1, 0)] for row in _GLYPHS.get(letter, _GLYPHS[" "])], bool)
+        glyph = _GLYPHS.get(letter, _GLYPHS[" "])
+        dots = np.array([[int(row) >> bit & 1 for bit in (2, 1, 0)] for row in glyph], bool)
         dots = dots.repeat(scale, 0).repeat(scale, 1)
-        if left >= 0 and top >= 0 and left + dots.shape[1] <= picture.shape[1] and top + dots.shape[0] <= picture.shape[0]:
-            picture[top:top + dots.shape[0], left:left + dots.shape[1]][dots] = colour
+        height, width = dots.shape
+        if left >= 0 and top >= 0 and left + width <= picture.shape[1] and top + height <= picture.shape[0]:
+            picture[top:top + height, left:left + width][dots] = colour
         left += 4 * scale
 
 

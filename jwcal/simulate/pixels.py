@@ -139,14 +139,15 @@ def smooth(rng, region, amplitude, order=4):
     x = np.pi * (np.arange(region.x0, region.x0 + region.nx) + 0.5) / fx
     weight = rng.standard_normal((order, order)) / (1 + np.add.outer(np.arange(order), np.arange(order)))
     weight[0, 0] = 0
-    rms = np.sqrt((np.where(np.arange(order) > 0, 0.5, 1) * (weight**2 @ np.where(np.arange(order) > 0, 0.5, 1))).sum())
+    mean_square = np.where(np.arange(order) > 0, 0.5, 1)
+    rms = np.sqrt(mean_square @ weight**2 @ mean_square)
     cy = np.cos(np.outer(y, np.arange(order)))
     cx = np.cos(np.outer(x, np.arange(order)))
     return (cy @ (weight * (amplitude / rms)) @ cx.T).astype(np.float32)
 
 
 def _noise_maps(region, seed):
-    """Normal deviates and uniform draws tied to positions on the full detector."""
+    """Draw normal deviates and uniform numbers tied to positions on the full detector."""
     ny, nx = region.shape
     maps = {name: np.empty((ny, nx), np.float32) for name in _NOISES}
     draws = {name: np.empty((ny, nx), np.float32) for name in ("defect", "hotness", "undefined")}
@@ -159,8 +160,8 @@ def _noise_maps(region, seed):
             target = (slice(ya - region.y0, yb - region.y0), slice(xa - region.x0, xb - region.x0))
             for name in _NOISES:
                 maps[name][target] = rng.standard_normal((BLOCK, BLOCK), dtype=np.float32)[source]
-            for name in draws:
-                draws[name][target] = rng.random((BLOCK, BLOCK), dtype=np.float32)[source]
+            for plane in draws.values():
+                plane[target] = rng.random((BLOCK, BLOCK), dtype=np.float32)[source]
     return maps, draws
 
 
@@ -234,6 +235,6 @@ def _bias(rng, region, noise):
         return np.zeros(region.shape, np.float32)
     fast = region.fast()
     lines = 12 * rng.standard_normal(det.shape[1])
-    steps = np.array([0.0, 310.0, -180.0, 90.0])[region.amplifiers()] + lines[fast] + 25.0 * (fast % 2)
+    steps = np.array([0.0, 310.0, -180.0, 90.0])[fast * 4 // det.shape[1]] + lines[fast] + 25.0 * (fast % 2)
     bias = det["bias"] + smooth(rng, region, 120) + 45 * noise + region.along_fast(steps)
     return bias.astype(np.float32)

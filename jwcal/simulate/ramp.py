@@ -273,7 +273,8 @@ class RampMaker:
         light = light.astype(np.float32)
         pedestal = np.full(shape, region.detector["pedestal"], np.float32)
         if region.detector["ktc"]:
-            pedestal += rng.standard_normal(shape, dtype=np.float32) * (~reference * np.float32(region.detector["ktc"]))
+            sensitive = ~reference * np.float32(region.detector["ktc"])
+            pedestal += rng.standard_normal(shape, dtype=np.float32) * sensitive
         across, lines = electronics
         parity = (np.arange(rows.start, rows.stop) + region.y0) % 2
         inside = (hits[1] >= rows.start) & (hits[1] < rows.stop)

@@ -96,7 +96,7 @@ def frame_time(region, slow=False):
 
 
 def timing(region, pattern=None, ngroups=10, divisor=None):
-    """Sampling of a region by a readout pattern.
+    """Find the sampling of a region by a readout pattern.
 
     Parameters
     ----------

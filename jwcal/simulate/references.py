@@ -34,7 +34,7 @@ def dq_definition():
 
 
 def rscd_table(region, timing):
-    """Groups to drop at the start of integrations, by subarray and readout pattern.
+    """List the groups to drop at the start of integrations, by subarray and pattern.
 
     Returns
     -------
@@ -48,7 +48,13 @@ def rscd_table(region, timing):
 
 
 def groups_to_skip(timing):
-    """Groups no mid-infrared fit may use: first integration, later integrations."""
+    """Count the groups no mid-infrared fit may use.
+
+    Returns
+    -------
+    tuple of int
+        At the start of the first integration, at the start of later ones.
+    """
     return 1, (2 if timing.nsamples > 1 else 4)
 
 
@@ -61,7 +67,8 @@ def dark_frames(region, timing):
         Number of planes, frames averaged into each, frames dropped between them.
     """
     total = timing.total_frames
-    if region.detector.is_miri or timing.nframes + timing.groupgap == 1 or total * region.ny * region.nx > DARK_FRAME_LIMIT:
+    plain = timing.nframes + timing.groupgap == 1
+    if region.detector.is_miri or plain or total * region.ny * region.nx > DARK_FRAME_LIMIT:
         return timing.ngroups, timing.nframes, timing.groupgap
     return total, 1, 0
 

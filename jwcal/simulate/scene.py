@@ -73,7 +73,8 @@ def point_spread(wavelength, scale):
     pupil = _pupil(n)
     across = np.linspace(-0.54, 0.54, n)
     size = _STAMP * OVERSAMPLING
-    offset = (np.arange(size) - (size - 1) / 2) / OVERSAMPLING * scale * np.pi / 648000
+    # The trailing box of one pixel below moves the centre by (OVERSAMPLING - 1) / 2.
+    offset = (np.arange(size) - size // 2 + (OVERSAMPLING - 1) / 2) / OVERSAMPLING * scale * np.pi / 648000
     total = np.zeros((size, size))
     for factor in (0.93, 1.0, 1.07):
         phase = 2 * np.pi * _DIAMETER / (wavelength * factor) * np.outer(offset, across)

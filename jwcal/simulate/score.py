@@ -1,6 +1,7 @@
 """How well a calibrated product recovers the truth of a simulated exposure."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -118,7 +119,7 @@ def _flux_bins(rate, truth, error, use):
     residual, sigma = (rate[use] - flux).astype(float), error[use]
     edges = np.quantile(flux, FLUX_QUANTILES)
     rows = []
-    for k, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+    for k, (low, high) in enumerate(pairwise(edges)):
         inside = (flux >= low) & ((flux < high) if k < len(edges) - 2 else (flux <= high))
         if inside.sum() < 2:
             continue
@@ -148,7 +149,7 @@ def _grow(mask):
 
 def _completeness(truth, select, found):
     rows = []
-    for low, high in zip(SNR_EDGES, SNR_EDGES[1:], strict=False):
+    for low, high in pairwise(SNR_EDGES):
         inside = select & (truth.snr >= low) & (truth.snr < high)
         if inside.any():
             rows.append({"from": low, "to": high if np.isfinite(high) else None, "n": int(inside.sum()),
@@ -192,7 +193,7 @@ def _jumps_of_groups(truth, dq):
 
 
 def flag_counts(dq):
-    """Number of pixels with each flag.
+    """Count the pixels with each flag.
 
     Parameters
     ----------
@@ -361,10 +362,9 @@ def as_text(result):
     lines = [f"{result['file']}  ({result['kind']})"]
     if "pixels" in result:
         pixels = result["pixels"]
-        lines += [f"  pixels  {pixels['all']}, good {pixels['good']}, used {pixels['used']}, good but rejected "
-                  f"{pixels['good_rejected']}, NaN not flagged {pixels['nan_not_flagged']}",
-                  "",
-                  "  true rate DN/s        pixels   bias %  +- %      scatter      error  pull: mean    std  sigma68"]
+        lines.append(f"  pixels  {pixels['all']}, good {pixels['good']}, used {pixels['used']}, good but rejected "
+                     f"{pixels['good_rejected']}, NaN not flagged {pixels['nan_not_flagged']}")
+        lines += ["", "  true rate DN/s        pixels   bias %  +- %      scatter      error  pull: mean    std  sigma68"]
         for row in result["flux"]:
             lines.append(f"  {row['from']:9.4g} - {row['to']:9.4g} {row['n']:8d} {100 * row['bias']:8.3f} "
                          f"{100 * row['bias_error']:6.3f} {row['scatter']:11.4g} {row['error']:10.4g} "

@@ -1,5 +1,6 @@
 """The FITS codec: arrays, tables and headers there and back, damage of every kind, safe files."""
 
+import contextlib
 import gzip
 import io
 import os
@@ -162,7 +163,14 @@ def test_boxes_and_indices_are_numpy_slices(tmp_path, dtype):
         for box in [(0, 11, 0, 13), (2, 5, 0, 13), (3, 4, 5, 9), (0, 11, 12, 13), (4, 4, 0, 13)]:
             y0, y1, x0, x1 = box
             assert same(hdu.read(box=box), array[..., y0:y1, x0:x1])
-            for index in [1, (2,), (slice(0, 2),), (1, 3), (slice(None, None, 2), 1), (slice(1, 3), slice(3, 0, -1))]:
+            for index in [
+                1,
+                (2,),
+                (slice(0, 2),),
+                (1, 3),
+                (slice(None, None, 2), 1),
+                (slice(1, 3), slice(3, 0, -1)),
+            ]:
                 assert same(hdu.read(index=index, box=box), array[index][..., y0:y1, x0:x1])
 
 
@@ -195,7 +203,9 @@ def test_casts_keep_values_or_fail(tmp_path):
     flags = np.array([[-(2**31), 1]], "i4")
     counts = np.array([[1, 255]], "i2")
     large = np.array([[1, 256]], "i2")
-    path = write(tmp_path / "x.fits", ("DQ", flags), ("SMALL", counts), ("LARGE", large), ("F", flags.astype("f4")))
+    path = write(
+        tmp_path / "x.fits", ("DQ", flags), ("SMALL", counts), ("LARGE", large), ("F", flags.astype("f4"))
+    )
     with open_fits(path) as f:
         assert f["DQ"].read(out=np.empty((1, 2), "u4")).tolist() == [[2**31, 1]]
         assert f["SMALL"].read(out=np.empty((1, 2), "u1")).tolist() == [[1, 255]]
@@ -324,7 +334,9 @@ def test_scaled_column_and_old_text_arrays():
     assert rows["A_"].tolist() == [[b"abc", b"de"], [b"xy", b""]]
 
 
-@pytest.mark.parametrize(("key", "value"), [("TFORM1", "9Z"), ("TFORM2", "99J"), ("TFIELDS", "x"), ("TZERO4", "x")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("TFORM1", "9Z"), ("TFORM2", "99J"), ("TFIELDS", "x"), ("TZERO4", "x")]
+)
 def test_bad_column_keywords(rich, tmp_path, key, value):
     data = bytearray(rich.read_bytes())
     at = data.index(b"EVENTS")
@@ -433,7 +445,7 @@ def test_gzip_input_and_output(rich, tmp_path):
     with pytest.raises(InputError, match="truncated"):
         open_fits(packed)
     packed.write_bytes(one[:300] + b"\xff" * 50 + one[350:])
-    with pytest.raises(InputError, match="damaged|truncated"):
+    with pytest.raises(InputError, match=r"damaged|truncated"):
         open_fits(packed)
 
 
@@ -443,7 +455,11 @@ def test_tile_compressed_input(tmp_path, dtype):
 
     pytest.importorskip("fitsio")
     array = np.arange(2 * 3 * 40 * 50).reshape(2, 3, 40, 50).astype(dtype)
-    kind = {"quantize_level": 0, "compression_type": "GZIP_2"} if dtype == "f4" else {"compression_type": "RICE_1"}
+    kind = (
+        {"quantize_level": 0, "compression_type": "GZIP_2"}
+        if dtype == "f4"
+        else {"compression_type": "RICE_1"}
+    )
     image = fits.CompImageHDU(array, name="SCI", **kind)
     image.header["BUNIT"] = "DN"
     primary = fits.PrimaryHDU()
@@ -475,11 +491,12 @@ def test_tile_compressed_primary(tmp_path):
 def test_truncated_anywhere(rich, tmp_path):
     data = rich.read_bytes()
     cut = tmp_path / "cut.fits"
-    edges = [at for at in range(0, len(data), BLOCK)]
-    places = {n for at in edges for n in (at, at + 1, at + 79, at + 80, at + 1000, at + 2879)}
+    places = {
+        n for at in range(0, len(data), BLOCK) for n in (at, at + 1, at + 79, at + 80, at + 1000, at + 2879)
+    }
     for size in sorted(n for n in places if n < len(data)):
         cut.write_bytes(data[:size])
-        with pytest.raises(InputError, match="truncated|not a FITS|is empty"):
+        with pytest.raises(InputError, match=r"truncated|not a FITS|is empty"):
             open_fits(cut)
     cut.write_bytes(data)
     with open_fits(cut) as f:
@@ -490,7 +507,9 @@ def test_truncation_names_hdu_and_bytes(rich, tmp_path):
     data = rich.read_bytes()
     cut = tmp_path / "cut.fits"
     cut.write_bytes(data[: 3 * BLOCK])
-    with pytest.raises(InputError, match=r"cut\.fits\[SCI\]: truncated: the data need 25920 bytes, the file has 2880"):
+    with pytest.raises(
+        InputError, match=r"cut\.fits\[SCI\]: truncated: the data need 25920 bytes, the file has 2880"
+    ):
         open_fits(cut)
 
 
@@ -530,11 +549,13 @@ def test_lost_end_card(rich, tmp_path):
     bad = tmp_path / "bad.fits"
     for at in [i for i in range(0, len(data), 80) if data[i : i + 80] == b"END".ljust(80)]:
         bad.write_bytes(data[:at] + b"XND" + data[at + 3 :])
-        with pytest.raises(InputError, match="END|truncated"):
+        with pytest.raises(InputError, match=r"END|truncated"):
             open_fits(bad)
 
 
-@pytest.mark.parametrize("data", [b"", b"\0", b"hello world\n" * 500, b"SIMPLE", b"\x1f\x8b", b"SIMPLE  =" + b"T" * 9000])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0", b"hello world\n" * 500, b"SIMPLE", b"\x1f\x8b", b"SIMPLE  =" + b"T" * 9000]
+)
 def test_not_fits(tmp_path, data):
     path = tmp_path / "x.fits"
     path.write_bytes(data)
@@ -594,7 +615,10 @@ def test_mutated_bytes_never_crash(tmp_path_factory, data):
                 out.add_hdu(hdu)
             out.commit()
     except InputError as exc:
-        assert "\n" not in str(exc)
+        message = str(exc)
+    else:
+        message = ""
+    assert "\n" not in message
 
 
 # Output files
@@ -642,7 +666,11 @@ def test_file_system_without_hard_links(tmp_path, monkeypatch):
 
 def test_output_folder_missing_or_a_file_or_a_folder(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    for path, message in [("none/x.fits", "does not exist"), ("file/x.fits", "does not exist"), (".", "folder")]:
+    for path, message in [
+        ("none/x.fits", "does not exist"),
+        ("file/x.fits", "does not exist"),
+        (".", "folder"),
+    ]:
         with pytest.raises(OutputError, match=message):
             create_fits(tmp_path / path)
     with pytest.raises(UsageError, match=r"\.fits\.gz"):
@@ -728,8 +756,8 @@ def test_spool_moves_from_memory_to_disk(tmp_path, monkeypatch, rich):
 def test_stream_is_compared_with_its_datasum(rich):
     data = bytearray(rich.read_bytes())
     at = 2 * BLOCK + 100
+    data[at] ^= 1
     with pytest.raises(InputError, match=r"\[SCI\]: damaged"):
-        data[at] ^= 1
         through_pipe(bytes(data))
     data[at] ^= 1
     assert through_pipe(bytes(data)) == ["PRIMARY", "SCI", "EVENTS", "ASDF"]
@@ -749,11 +777,8 @@ def through_pipe(data):
 
 
 def feed(fd, data):
-    with os.fdopen(fd, "wb") as pipe:
-        try:
-            pipe.write(data)
-        except BrokenPipeError:
-            pass
+    with os.fdopen(fd, "wb", buffering=0) as pipe, contextlib.suppress(BrokenPipeError):
+        spool.write_all(pipe.fileno(), data)
 
 
 def test_short_writes_are_continued(monkeypatch):

@@ -70,7 +70,8 @@ def test_astropy_reads_the_same_values(entries):
             theirs = other[key]
             if isinstance(value, str) and value.endswith("&"):
                 # astropy takes an ampersand at the very end for a continuation mark.
-                value, theirs = value.rstrip("&"), theirs.rstrip("&")
+                assert theirs.rstrip("&") == value.rstrip("&")
+                continue
             assert (None if isinstance(theirs, Undefined) else theirs) == value
 
 

@@ -53,8 +53,8 @@ def test_each_integration_has_its_frame_and_the_last_one_serves_the_rest(tmp_pat
 
 def test_a_later_segment_starts_further_on_and_a_short_ramp_uses_fewer_groups(tmp_path):
     refs = reference(tmp_path / "reset.fits", 4, 3)
-    out = reset(exposure(2, 2, INTSTART=3, INTEND=4), refs=refs)
-    np.testing.assert_array_equal(1000 - out["SCI"][:, :, 0, 0], [[201, 202], [301, 302]])
+    out = reset(exposure(3, 2, INTSTART=3, INTEND=5), refs=refs)
+    np.testing.assert_array_equal(1000 - out["SCI"][:, :, 0, 0], [[201, 202], [301, 302], [301, 302]])
     assert plan_frames((2, 2), 7, (4, 3)).low == 3
 
 

@@ -1,8 +1,8 @@
 """The cases of the parity suite: exposures by the neutral case maker, some re-labelled.
 
-The case maker knows NIRCam and MIRI.  Pixels and references are what a detector step sees, so the
+The neutral case maker knows NIRCam and MIRI.  Pixels and references are what a detector step sees, so the
 other instruments are made by renaming a NIRCam case and giving it the orientation and the subarray
-of the instrument; the references are renamed with it.
+of the instrument; the references are renamed with it.  More are made by jwcal's own simulator.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
+PROGRAM = [sys.executable, "-c", "from jwcal.cli.main import main; main()"]
 NIR_STEPS = (
     "group_scale dq_init saturation ipc superbias refpix linearity dark_current charge_migration jump "
     "picture_frame clean_flicker_noise persistence"
@@ -72,7 +73,7 @@ class Case:
     name : str
         Name of the case.
     make : str
-        Arguments of make_case.py.
+        Arguments of make_case.py, or after "sim" those of ``jwcal sim expose``.
     keys : dict
         Keywords changed in the exposure and, where they have them, in the references.
     only : dict
@@ -85,6 +86,8 @@ class Case:
         Steps whose output is compared.
     ipc : bool
         Give the case an IPC kernel.
+    segment : int or None
+        Which segment of a simulated exposure, from 0.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Case:
     set: dict = field(default_factory=dict)
     steps: tuple = tuple(NIR_STEPS)
     ipc: bool = False
+    segment: int | None = None
 
 
 SMALL = "--shape 128 128 --cr-fraction 0.05 --star-density 2e-3"
@@ -219,6 +223,38 @@ CASES = [
         steps=("refpix",),
         set={"refpix.use_side_ref_pixels": False},
     ),
+    Case(
+        "sim-nircam",
+        "sim --detector NRCB4 --subarray SUB160 --readpatt SHALLOW4 --zeroframe --nints 2 --ngroups 6 "
+        "--cr-rate 0.05 --brightness 20",
+    ),
+    Case(
+        "sim-cut-refs",
+        "sim --detector NRCA3 --subarray SUB320 --full-refs --nints 1 --ngroups 6 --cr-rate 0.03",
+    ),
+    Case("sim-divisor", "sim --readpatt MEDIUM8 --shape 128 128 --frame-divisor 4 --nints 2 --ngroups 5"),
+    Case("sim-niriss", "sim --instrument niriss --nints 2 --ngroups 8 --cr-rate 0.05"),
+    Case(
+        "sim-niriss-segment",
+        "sim --instrument niriss --subarray SUBSTRIP96 --tso --nints 6 --ngroups 4 --segments 3",
+        segment=1,
+    ),
+    Case("sim-fgs", "sim --instrument fgs --nints 2 --ngroups 6 --cr-rate 0.05"),
+    Case(
+        "sim-nirspec",
+        "sim --instrument nirspec --subarray SUB512 --gain-factor 1.97 --nints 2 --ngroups 6 --cr-rate 0.05",
+    ),
+    Case(
+        "sim-miri-segment",
+        "sim --instrument miri --subarray SLITLESSPRISM --tso --nints 6 --ngroups 8 --segments 2 --cr-rate 0.05",
+        segment=1,
+        steps=tuple(MIRI_STEPS),
+    ),
+    Case(
+        "sim-miri-slow",
+        "sim --instrument miri --readpatt SLOWR1 --nints 2 --ngroups 6 --cr-rate 0.05",
+        steps=tuple(MIRI_STEPS),
+    ),
 ]
 
 
@@ -237,13 +273,19 @@ def build(case, folder, make_case):
     import numpy as np
     from astropy.io import fits
 
-    subprocess.run(
-        [sys.executable, str(make_case), str(folder), *case.make.split()], check=True, capture_output=True
-    )
+    words = case.make.split()
+    if words[0] == "sim":
+        command = [*PROGRAM, "sim", "expose", str(folder), *words[1:], "--overwrite"]
+    else:
+        command = [sys.executable, str(make_case), str(folder), *words]
+    subprocess.run(command, check=True, capture_output=True)
     info = json.loads((folder / "case.json").read_text())
+    if case.segment is not None:
+        info["uncal"] = info["segments"][case.segment]["uncal"]
     # Detector steps need neither the references of later stages nor the truth; full frames are big.
     for kind in ("flat", "area", "photom"):
-        (folder / info["refs"].pop(kind)).unlink()
+        if kind in info["refs"]:
+            (folder / info["refs"].pop(kind)).unlink()
     (folder / "truth.fits").unlink()
     if case.ipc:
         info["refs"]["ipc"] = "refs/ipc.fits"
@@ -269,16 +311,3 @@ def build(case, folder, make_case):
                     header.remove(key, ignore_missing=True)
                 elif is_uncal or key in header or key in own:
                     header[key] = value
-
-
-def main(argv):
-    """Make one case, named on the command line."""
-    from pathlib import Path
-
-    name, folder, make_case = argv
-    build(next(c for c in CASES if c.name == name), Path(folder), Path(make_case))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -8,18 +8,18 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.parity.cases import BUILT, CASES, build
+from tests.parity.cases import BUILT, CASES, PROGRAM, build
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+# Opening takes a fifth of a second a product; intermediate ones are opened for these.
+OPENED_WHOLE = {"nircam", "zeroframe", "miri", "sim-niriss-segment", "sim-nirspec"}
 LINES: dict[tuple[str, str], str] = {}
-JWCAL = [sys.executable, "-c", "from jwcal.cli.main import main; main()"]
 
 
 def _cache():
@@ -78,9 +78,11 @@ def official(request, peer_python, make_case):
     base = _cache() / "parity"
     folders, todo = {}, []
     common = make_case.read_bytes() + (HERE / "peer.py").read_bytes() + inspect.getsource(build).encode()
+    simulator = b"".join(p.read_bytes() for p in sorted((ROOT / "jwcal" / "simulate").glob("*.py")))
     selected = _selected(request)
     for case in selected:
-        digest = hashlib.sha256(common + repr(case).encode()).hexdigest()[:16]
+        maker = common + (simulator if case.make.startswith("sim ") else b"")
+        digest = hashlib.sha256(maker + repr(case).encode()).hexdigest()[:16]
         folder = folders[case.name] = base / f"{case.name}-{digest}"
         if not _is_done(folder):
             for old in base.glob(f"{case.name}-{'[0-9a-f]' * 16}"):
@@ -126,7 +128,7 @@ def ours(tmp_path_factory):
             out = tmp_path_factory.mktemp(case.name)
             info = json.loads((folder / "case.json").read_text())
             command = [
-                *JWCAL,
+                *PROGRAM,
                 "run",
                 "detector1",
                 str(folder / info["uncal"]),
@@ -163,6 +165,38 @@ def compared(case, folder):
     done = json.loads((folder / "peer" / "done.json").read_text())
     renamed = {"dark_current": "dark_sub"}
     return [s for s in case.steps if s in BUILT and done.get(renamed.get(s, s)) == "COMPLETE"]
+
+
+def open_with_peer(python, pairs, folder):
+    """Open pairs of products with the official data models; return what it complains about."""
+    listing = folder / "pairs.json"
+    listing.write_text(json.dumps(pairs))
+    command = [str(python), str(HERE / "open_products.py"), str(listing)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def complaints(request, official, ours, peer_python, tmp_path_factory):
+    """What the official data models complain about, by case; one process opens all."""
+    out, pairs = {}, []
+    for case in _selected(request):
+        folder = official[case.name]
+        products = ["rate", "rateints", *(compared(case, folder) if case.name in OPENED_WHOLE else ())]
+        out[case.name] = []
+        try:
+            made = ours(case, folder)
+        except AssertionError as failed:
+            out[case.name].append(str(failed))
+            continue
+        pairs += [
+            (case.name, str(made / f"{p}.fits"), str(folder / "peer" / f"{product_stem(folder)}_{p}.fits"))
+            for p in products
+        ]
+    for name, text in open_with_peer(peer_python, pairs, tmp_path_factory.mktemp("opened")):
+        out[name].append(text)
+    return out
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
     python open_products.py PAIRS.json
 
-PAIRS.json is a list of [product, official product of the same kind].  Runs in the environment of
-make_peer_env and prints a JSON list of complaints, empty when all is well.
+PAIRS.json is a list of [name, product, official product of the same kind].  Runs in the environment of
+make_peer_env and prints a JSON list of [name, complaint], empty when all is well.
 """
 
 import json
@@ -66,16 +66,14 @@ def main(path):
 
     logging.basicConfig(level=logging.ERROR)
     found = []
-    for mine, theirs in json.loads(Path(path).read_text()):
+    for name, mine, theirs in json.loads(Path(path).read_text()):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with datamodels.open(mine) as a, datamodels.open(theirs) as b:
-                found += [f"{Path(mine).name}: {text}" for text in complaints(a, b)]
-        found += [
-            f"{Path(mine).name}: {w.message}"
-            for w in caught
-            if "ValidationWarning" in type(w.message).__name__ and Path(mine).name in str(w.message)
-        ]
+            with datamodels.open(mine) as model:
+                told = [str(w.message) for w in caught]
+                with datamodels.open(theirs) as other:
+                    told += complaints(model, other)
+        found += [(name, f"{Path(mine).name}: {text}") for text in told]
     print(json.dumps(found))
     return 0
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import numpy as np
 import pytest
 
 from tests.parity.cases import BUILT, CASES
 from tests.parity.compare import DN, planes, read, status
-from tests.parity.conftest import HERE, compared, product_stem
+from tests.parity.conftest import compared, open_with_peer, product_stem
 
 STEPS = [(c, s) for c in CASES for s in c.steps if s in BUILT]
 BY_NAME = {c.name: c for c in CASES}
@@ -90,18 +89,14 @@ def test_status(case, official, ours):
 
 
 @pytest.mark.parametrize("case", _names(CASES))
-def test_opens(case, official, ours, peer_python, tmp_path):
-    folder, _ = _official(official, case)
-    out = ours(BY_NAME[case], folder)
-    stem = product_stem(folder)
-    pairs = [
-        (str(out / f"{p}.fits"), str(folder / "peer" / f"{stem}_{p}.fits")) for p in ("rate", "rateints")
-    ]
-    for step in compared(BY_NAME[case], folder):
-        pairs.append((str(out / f"{step}.fits"), str(folder / "peer" / f"{stem}_{step}.fits")))
-    listing = tmp_path / "pairs.json"
-    listing.write_text(json.dumps(pairs))
-    command = [str(peer_python), str(HERE / "open_products.py"), str(listing)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+def test_opens(case, complaints):
+    assert complaints[case] == []
+
+
+def test_complaints_are_made(official, peer_python, tmp_path):
+    """The reader above tells products apart: those of two exposures are not the same."""
+    a, b = sorted(official)[:2] if len(official) > 1 else (None, None)
+    if a is None:
+        pytest.skip("one case only")
+    pair = ["", *(str(official[x] / "peer" / f"{product_stem(official[x])}_rateints.fits") for x in (a, b))]
+    assert open_with_peer(peer_python, [pair], tmp_path)

@@ -3,6 +3,8 @@
 #include "jwcal.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -159,6 +161,32 @@ static ptrdiff_t read_fully(int fd, char *out, size_t count, off_t offset)
     return (ptrdiff_t)done;
 }
 
+/* A narrow box costs one system call a row, far more than its bytes; mapped pages do not. One plane is mapped at a
+   time, so that resident memory stays small. Gives 0 when the file cannot be mapped or ends too early: the caller
+   then reads row by row. */
+static ptrdiff_t copy_narrow(int fd, int64_t start, ptrdiff_t row, ptrdiff_t nrows, ptrdiff_t nplanes,
+                             int64_t plane_stride, size_t chunk, char *o)
+{
+    struct stat info;
+    const int64_t page = sysconf(_SC_PAGESIZE);
+    const int64_t span = (nrows - 1) * row + (int64_t)chunk;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) ||
+        start + (nplanes - 1) * plane_stride + span > (int64_t)info.st_size)
+        return 0;
+    for (ptrdiff_t p = 0; p < nplanes; p++) {
+        const int64_t first = start + p * plane_stride;
+        const int64_t shift = first % page;
+        const size_t length = (size_t)(span + shift);
+        char *map = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, (off_t)(first - shift));
+        if (map == MAP_FAILED)
+            return 0;
+        for (ptrdiff_t k = 0; k < nrows; k++, o += chunk)
+            memcpy(o, map + shift + k * row, chunk);
+        munmap(map, length);
+    }
+    return nplanes * nrows * (ptrdiff_t)chunk;
+}
+
 /* Pack rows y0..y1, columns x0..x1 of every plane. Gives the bytes read, fewer at end of file, or -errno. */
 JW_API ptrdiff_t jw_read_box(int fd, int64_t offset, ptrdiff_t plane_nx, ptrdiff_t itemsize,
                              ptrdiff_t nplanes, int64_t plane_stride, ptrdiff_t y0, ptrdiff_t y1,
@@ -170,6 +198,12 @@ JW_API ptrdiff_t jw_read_box(int fd, int64_t offset, ptrdiff_t plane_nx, ptrdiff
     const size_t chunk = (size_t)((x1 - x0) * itemsize) * (size_t)(whole_rows ? y1 - y0 : 1);
     const ptrdiff_t nchunks = whole_rows ? 1 : y1 - y0;
     ptrdiff_t total = 0;
+    if (chunk <= 256 && nchunks > 64) {
+        const int64_t start = offset + (int64_t)y0 * row + (int64_t)x0 * itemsize;
+        total = copy_narrow(fd, start, row, nchunks, nplanes, plane_stride, chunk, o);
+        if (total > 0)
+            return total;
+    }
     for (ptrdiff_t p = 0; p < nplanes; p++) {
         const int64_t base = offset + p * plane_stride + (int64_t)y0 * row + (int64_t)x0 * itemsize;
         for (ptrdiff_t k = 0; k < nchunks; k++) {
