@@ -166,7 +166,7 @@ def scale(image, stretch="asinh"):
         noise = 1.4826 * float(np.median(np.abs(values - median)))
         low, high = max(low, median - 2 * noise), max(high, median + 5 * noise)
     if not high > low:
-        high = low + 1.0
+        high = low + max(1.0, abs(low))
     with np.errstate(invalid="ignore", over="ignore"):
         levels = np.clip((np.nan_to_num(image.astype("f8"), nan=low, posinf=high, neginf=low) - low) / (high - low), 0, 1)
         if stretch == "asinh":

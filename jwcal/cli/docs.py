@@ -305,6 +305,9 @@ def _option(option):
     low, high = getattr(option.type, "min", None), getattr(option.type, "max", None)
     if not option.count and (low is not None or high is not None):
         text += f"  [{'' if low is None else low}..{'' if high is None else high}]"
+    if option.show_default is True and option.default is not None:
+        values = option.default if isinstance(option.default, (tuple, list)) else (option.default,)
+        text += f"  [default: {' '.join(map(str, values))}]"
     return troff.term(names, text)
 
 

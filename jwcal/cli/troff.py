@@ -41,6 +41,10 @@ def paragraphs(docstring):
     blocks = re.split(r"\n\s*\n", inspect.cleandoc(docstring or ""))
     for block in (b for b in blocks if b.strip()):
         rows = block.split("\n")
+        if rows[0].strip() == "\b":
+            # The mark of click for "keep these lines".
+            lines += example(rows[1:])
+            continue
         if len(rows) > 1 and set(rows[1].strip()) == {"-"}:
             lines.append(f".SS {plain(rows[0].strip())}")
             rows = rows[2:]

@@ -184,6 +184,8 @@ class Exposure:
         self.meta = Meta(primary, first, label)
         self.tables: list = []
         self.fits = None
+        # Products asked for, so that a step can leave out work nobody wants.
+        self.wanted: tuple = ()
 
     @property
     def shape(self):

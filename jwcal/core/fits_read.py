@@ -131,10 +131,12 @@ class HDU:
         Raises
         ------
         InputError
-            If this is no image, or the values do not fit the dtype of `out`.
+            If this is no image, it holds no data, or the values do not fit the dtype of `out`.
         """
         if self.kind != "image":
             raise InputError(f"{self.label}: is not an image")
+        if not self.shape:
+            raise InputError(f"{self.label}: holds no data")
         lead, frames = self._frames(index)
         ny, nx = self._plane()
         y0, y1, x0, x1 = box if box is not None else (0, ny, 0, nx)
@@ -315,10 +317,10 @@ class FitsFile:
             self._by_name.setdefault(hdu.name, hdu)
             self._by_name.setdefault((hdu.name, hdu.ver), hdu)
         if source.stream:
-            self._check_sums()
+            self.check_sums()
 
-    def _check_sums(self):
-        """Compare streams with their DATASUM: a pipe has no other witness."""
+    def check_sums(self):
+        """Compare the data with DATASUM where it is given: a pipe has no other witness of damage."""
         for hdu in self.hdus:
             try:
                 wanted = int(hdu.header.get("DATASUM", -1))
@@ -506,6 +508,7 @@ def open_fits(path):
         if any(hdu.header.get("ZIMAGE") is True for hdu in file.hdus if hdu.kind == "table"):
             from jwcal.core.fits_unpack import unpack
 
+            file.check_sums()
             file = FitsFile(unpack(file, source))
     except BaseException:
         source.close()

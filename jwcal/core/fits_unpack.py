@@ -6,6 +6,7 @@ import re
 import numpy as np
 
 from jwcal.core.errors import InputError
+from jwcal.core.fits_layout import BITPIX
 from jwcal.core.fits_write import FitsOutput
 from jwcal.core.source import Source
 from jwcal.core.spool import CHUNK, Spool
@@ -64,6 +65,9 @@ def unpack(file, source):
             f"{file.label}: tile-compressed; install fitsio to read it, or run funpack first"
         ) from None
     hdus = file.hdus
+    for hdu in hdus:
+        if _is_packed(hdu):
+            _checked_shape(hdu.header, hdu.label)
     target = _SpoolTarget(file.label)
     output = FitsOutput(target)
     try:
@@ -103,14 +107,30 @@ def _copy(output, hdu):
     output.add_hdu(hdu)
 
 
+def _checked_shape(header, label):
+    """Shape of a compressed image; cfitsio ends the process on numbers that make no sense."""
+
+    def integer(key, low, high):
+        value = header[key]
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise InputError(f"{label}: {key} is {value!r}, not an integer from {low} to {high}")
+        return value
+
+    if integer("ZBITPIX", -64, 64) not in BITPIX:
+        raise InputError(f"{label}: ZBITPIX is {header['ZBITPIX']}")
+    axes = [integer(f"ZNAXIS{i}", 1, 1 << 31) for i in range(1, integer("ZNAXIS", 1, 6) + 1)]
+    tiles = 1
+    for i, n in enumerate(axes, 1):
+        size = integer(f"ZTILE{i}", 1, 1 << 31) if f"ZTILE{i}" in header else n if i == 1 else 1
+        tiles *= -(-n // size)
+    if tiles != header["NAXIS2"]:
+        raise InputError(f"{label}: {header['NAXIS2']} compressed tiles, the header describes {tiles}")
+    return tuple(axes[::-1])
+
+
 def _unpack_image(output, packed, hdu):
     header, label = hdu.header, hdu.label
-    naxis = header["ZNAXIS"]
-    if isinstance(naxis, bool) or not isinstance(naxis, int) or not 0 < naxis <= 99:
-        raise InputError(f"{label}: ZNAXIS is {naxis!r}")
-    shape = tuple(header[f"ZNAXIS{i}"] for i in range(naxis, 0, -1))
-    if not all(isinstance(n, int) and n > 0 for n in shape) or math.prod(shape) > 1 << 40:
-        raise InputError(f"{label}: a compressed image of shape {shape}")
+    shape = _checked_shape(header, label)
     plain = header.without(
         lambda key: _COMPRESSION.match(key) is not None or key.startswith(("NAXIS", "BITPIX"))
     )

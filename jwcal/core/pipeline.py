@@ -253,6 +253,7 @@ class _Run:
         self.expect, self.created = [], set()
         self.gives = "rate" if exposure.product in _SERVES["rate"] else "ramp"
         reserve_cards(self.exposure)
+        self.exposure.wanted = tuple(job.outputs)
         self.jobs = engine.worker_count(job.jobs)
         self.opened = {}
 
@@ -449,6 +450,7 @@ class _Run:
         self._flush()
         old = self.exposure
         self.exposure = sink.result
+        self.exposure.wanted = tuple(self.job.outputs)
         self.exposure.tables = old.tables
 
     def _external(self, item):

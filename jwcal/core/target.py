@@ -14,15 +14,15 @@ _temporary: dict[str, int] = {}
 
 def cleanup_all():
     """Remove the unfinished output files of this process; for exits and signal handlers."""
-    for path, pid in list(_temporary.items()):
-        if pid == os.getpid():
-            _remove(path)
+    for path in list(_temporary):
+        _remove(path)
 
 
 def _remove(path):
-    with contextlib.suppress(OSError):
-        os.unlink(path)
-    _temporary.pop(path, None)
+    """Remove an unfinished file, unless this is a fork of the process that writes it."""
+    if _temporary.pop(path, None) == os.getpid():
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 class FileTarget:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jwcal.kernels._lib import native, plane, ptr, ramp_layout
 
-METHODS = ("iterative", "single-pass", "clip-integrations", "clip-all")
+METHODS = ("iterative", "single-pass", "clip-integrations", "clip-all", "none")
 DNU, SATURATED, JUMP = 1, 2, 4
 
 
@@ -23,7 +23,8 @@ class JumpRules:
     Attributes
     ----------
     method : str
-        One of `METHODS`; see `choose_method`.
+        One of `METHODS`; see `choose_method`.  With "none" only gain and contradictory flags
+        are treated.
     nframes : int
         Averaged frames per group.
     limit, limit_four, limit_three : float
@@ -89,8 +90,8 @@ def choose_method(all_dnu, minimum_groups=3, minimum_sigclip_groups=100, min_dif
 
     Returns
     -------
-    str or None
-        One of `METHODS`; None when there are too few groups.
+    str
+        One of `METHODS`; "none" when there are too few groups.
     """
     nint, ngroup = all_dnu.shape
     flagged = all_dnu.sum(axis=1)
@@ -100,7 +101,7 @@ def choose_method(all_dnu, minimum_groups=3, minimum_sigclip_groups=100, min_dif
     if not only_use_ints and nint * ngroup - int(flagged.sum()) >= minimum_sigclip_groups:
         return "clip-all"
     if usable < minimum_groups:
-        return None
+        return "none"
     return "single-pass" if usable - 1 >= min_diffs_single_pass else "iterative"
 
 
@@ -171,10 +172,13 @@ def flag_jumps_numpy(sci, gdq, pdq, gain, rnoise, rules, core=None):
         data[(gdq & (DNU | SATURATED)) != 0] = np.nan
         diff = np.diff(data, axis=1).reshape(-1, ny, nx)
         rn2 = ((rnoise * gain) ** 2).astype(np.float64)
-        found = _SEARCH[rules.method](diff, nint, rn2, rules).reshape(nint, ngroup - 1, ny, nx)
-        gdq[:, 1:] |= np.where(found, np.uint8(JUMP), np.uint8(0))
+        if rules.method != "none":
+            found = _SEARCH[rules.method](diff, nint, rn2, rules).reshape(nint, ngroup - 1, ny, nx)
+            gdq[:, 1:] |= np.where(found, np.uint8(JUMP), np.uint8(0))
         primary = int(np.count_nonzero(gdq[..., y0:y1, x0:x1] & JUMP))
         gdq[((gdq & JUMP) != 0) & ((gdq & (DNU | SATURATED)) != 0)] &= np.uint8(0xFF ^ JUMP)
+        if rules.method == "none":
+            return primary
         if rules.neighbours or rules.after[0][1] or rules.after[1][1]:
             median = _median(np.sort(diff, axis=0), (~np.isnan(diff)).sum(axis=0))
             if rules.neighbours:
@@ -290,7 +294,7 @@ def _clip(values, rules):
     return np.isfinite(values) & ((values < low) | (values > high))
 
 
-_SEARCH = dict(zip(METHODS, (_iterative, _single_pass, _clip_integrations, _clip_all), strict=True))
+_SEARCH = dict(zip(METHODS[:4], (_iterative, _single_pass, _clip_integrations, _clip_all), strict=True))
 
 
 def _flag_neighbours(diff, gdq, median, sigma, rules):

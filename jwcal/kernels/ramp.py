@@ -207,7 +207,9 @@ def fit_segments(sci, gdq, pdq, gain, rnoise, timing, dark=None, zero=None):
         ``SLOPE`` and its ``SIGSLOPE``, ``VAR_POISSON``, ``VAR_RNOISE``, ``YINT``, ``SIGYINT``,
         ``WEIGHTS``: (nint, nsegment, ny, nx) float32, zero beyond the segments of a pixel;
         ``PEDESTAL`` (nint, ny, nx) float32; ``CRMAG`` (nint, njump, ny, nx) float32, steps at
-        jumps.  The second axis is as long as this tile needs.
+        jumps.  The second axis is as long as this tile needs; in the official product a pixel
+        that has nothing but single good groups counts all of them, though only the first is
+        fitted, and so it does here.
     """
     fit = _Fit(sci, gdq, pdq, gain, rnoise, timing, dark, zero, keep=True)
     rate, ints = fit.run()
@@ -237,6 +239,7 @@ class _Fit:
         bad = ~(self.gain > 0)
         self.base = pdq.ravel() | np.where(bad, np.uint32(timing.no_gain | DNU), np.uint32(0))
         self.kept, self.pedestals, self.steps = [], [], []
+        self.most = 1
 
     def run(self):
         """Fit; returns the planes of the two products."""
@@ -316,10 +319,12 @@ class _Fit:
             extra = (mine & after_jump).any(axis=0)
             starts.append(np.where(has, first - extra, 0))
             lengths.append(np.where(has, count + extra, 0))
+        self.pieces = np.zeros(flag.shape[1], np.intp)
         if not starts:
             return np.zeros((0, flag.shape[1]), np.intp), np.zeros((0, flag.shape[1]), np.intp)
         starts, lengths = np.array(starts), np.array(lengths)
         long = lengths.max(axis=0) > 1
+        self.pieces = np.where(long, (lengths > 1).sum(axis=0), (lengths == 1).sum(axis=0))
         lengths[(lengths == 1) & long] = 0
         lengths[1:, ~long] = 0
         return starts, lengths
@@ -412,6 +417,7 @@ class _Fit:
             for name, term in (("poisson", poisson), ("read", read), ("slope", slope)):
                 sums[name] += np.where(fitted & ((name != "poisson") | (poisson > 0)), term, 0.0)
             if self.keep:
+                self.most = max(self.most, int(np.where(first_sat, 0, self.pieces).max(initial=0)))
                 self.kept.append(kept)
                 self.pedestals.append(self._pedestal(i, dq, np.where((dq & DNU) != 0, np.nan, value)))
             unusable += (dq & DNU) != 0
@@ -464,8 +470,6 @@ class _Fit:
     def _jump_steps(self):
         for i in range(self.nint):
             jump = (self.flag[i, 1:] & JUMP) != 0
-            if self.timing.unjump_first and self.ngroup == 0:
-                jump[:] = False
             step = self.data[i, 1:] - self.data[i, :-1]
             rank = np.cumsum(jump, axis=0) - 1
             steps = np.zeros_like(step)
@@ -477,8 +481,7 @@ class _Fit:
         """Planes of the segments, packed to the front, and what belongs to them."""
         frame = self.shape[2:]
         npix = self.data.shape[2]
-        most = 1
-        packed = []
+        most, packed = self.most, []
         for kept in self.kept:
             planes = np.zeros((len(SEGMENT_PLANES), max(len(kept), 1), npix), np.float32)
             place = np.zeros(npix, np.intp)
@@ -487,7 +490,6 @@ class _Fit:
                 for k, value in enumerate(values):
                     planes[k, place[p], p] = np.where(gone[p], 0.0, value[p])
                 place[p] += 1
-            most = max(most, int(place.max(initial=0)))
             packed.append(planes)
         out = {}
         for k, name in enumerate(SEGMENT_PLANES):

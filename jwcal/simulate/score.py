@@ -364,7 +364,8 @@ def as_text(result):
         pixels = result["pixels"]
         lines.append(f"  pixels  {pixels['all']}, good {pixels['good']}, used {pixels['used']}, good but rejected "
                      f"{pixels['good_rejected']}, NaN not flagged {pixels['nan_not_flagged']}")
-        lines += ["", "  true rate DN/s        pixels   bias %  +- %      scatter      error  pull: mean    std  sigma68"]
+        lines += ["", ("  true rate DN/s        pixels   bias %  +- %      scatter      error"
+                  "  pull: mean    std  sigma68")]
         for row in result["flux"]:
             lines.append(f"  {row['from']:9.4g} - {row['to']:9.4g} {row['n']:8d} {100 * row['bias']:8.3f} "
                          f"{100 * row['bias_error']:6.3f} {row['scatter']:11.4g} {row['error']:10.4g} "
@@ -372,8 +373,9 @@ def as_text(result):
         lines.append("")
         for name, pulls in result["pulls"].items():
             if pulls["n"]:
-                lines.append(f"  pulls {name:<10} {pulls['n']:8d} pixels   mean {pulls['mean']:7.3f}   std "
-                             f"{pulls['std']:6.3f}   sigma68 {pulls['sigma68']:6.3f}   beyond 5 {pulls['beyond5']:.2g}")
+                lines.append(f"  pulls {name:<10} {pulls['n']:8d} pixels   mean {pulls['mean']:7.3f}   "
+                             f"std {pulls['std']:6.3f}   sigma68 {pulls['sigma68']:6.3f}   "
+                             f"beyond 5 {pulls['beyond5']:.2g}")
     saturation = result["saturation"]
     lines.append(f"  saturated  {saturation['clipped']} clipped, {saturation['flagged']} of them flagged in time, "
                  f"{saturation['flagged_not_clipped']} others flagged")

@@ -310,6 +310,8 @@ def test_table_round_trip(tmp_path):
         assert [v for k, v in f["TAB"].header.items() if k.startswith("TUNIT")] == ["DN/s"]
         with pytest.raises(InputError, match="not an image"):
             f["TAB"].read()
+        with pytest.raises(InputError, match="holds no data"):
+            f.primary.read()
 
 
 def test_table_of_astropy(rich):
@@ -474,6 +476,25 @@ def test_tile_compressed_input(tmp_path, dtype):
         assert not [key for key in f["SCI"].header if key.startswith(("Z", "TFORM", "TTYPE"))]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("ZTILE1", 0), ("ZTILE2", 7), ("ZNAXIS", 0), ("ZNAXIS1", -5), ("ZBITPIX", 17), ("DATASUM", "'1'")],
+)
+def test_tile_compression_keywords_are_checked_before_cfitsio_sees_them(tmp_path, key, value):
+    from astropy.io import fits
+
+    pytest.importorskip("fitsio")
+    path = tmp_path / "x.fits.fz"
+    image = fits.CompImageHDU(np.arange(2000, dtype="i4").reshape(40, 50), name="SCI")
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(path, checksum=True)
+    data = bytearray(path.read_bytes())
+    at = data.rindex(f"{key:<8}=".encode())
+    data[at : at + 30] = f"{key:<8}= {value:>20}".encode()
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=rf"\[SCI\].*({key}|compressed tiles)"):
+        open_fits(path)
+
+
 def test_tile_compressed_primary(tmp_path):
     fitsio = pytest.importorskip("fitsio")
     array = np.arange(30 * 40, dtype="i4").reshape(30, 40)
@@ -610,7 +631,7 @@ def test_mutated_bytes_never_crash(tmp_path_factory, data):
                 list(hdu.header.cards())
                 if hdu.kind == "table":
                     hdu.table()
-                elif hdu.kind == "image":
+                elif hdu.kind == "image" and hdu.shape:
                     hdu.read()
                 out.add_hdu(hdu)
             out.commit()

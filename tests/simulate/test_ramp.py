@@ -127,14 +127,15 @@ def test_hits_step_the_ramp_where_the_truth_says():
               effects=Effects(cr_rate=0.2, drift=0, odd_even=0))
     out = m.integration(0)
     hits = out.hits[(out.hits["AMP_DN"] > 3000) & (out.hits["GROUP"] > 0)]
-    _, index, count = np.unique(np.stack([out.hits["Y"], out.hits["X"]]), axis=1, return_index=True, return_counts=True)
+    where = np.stack([out.hits["Y"], out.hits["X"]])
+    _, index, count = np.unique(where, axis=1, return_index=True, return_counts=True)
     alone = set(zip(out.hits["Y"][index[count == 1]], out.hits["X"][index[count == 1]], strict=True))
     checked = 0
     for hit in hits:
         y, x, g = hit["Y"], hit["X"], hit["GROUP"]
         if (y, x) not in alone or out.saturated[y, x] >= 0 or m.pixels.bad[y, x]:
             continue
-        linear = linearise(np.float32(out.groups[:, y, x] - m.pixels.bias[y, x])[:, None], m.pixels.coefficients[:, y, x, None])[:, 0]
+        linear = linearise(np.float32(out.groups[:, y, x] - m.pixels.bias[y, x]), m.pixels.coefficients[:, y, x])
         step = linear[g] - linear[g - 1]
         assert step == pytest.approx(hit["FRAC"] * hit["AMP_DN"], rel=0.03, abs=40)
         checked += 1

@@ -10,7 +10,7 @@
 #define LANES 64
 /* Up to this many differences, sorting a whole block at once stays in the first-level cache. */
 #define WIDE_LIMIT 96
-enum { ITERATIVE = 0, SINGLE_PASS = 1, CLIP_INTS = 2, CLIP_ALL = 3 };
+enum { ITERATIVE = 0, SINGLE_PASS = 1, CLIP_INTS = 2, CLIP_ALL = 3, NO_SEARCH = 4 };
 
 struct jump_args {
     const float *sci;
@@ -579,6 +579,8 @@ JW_API JW_WIDE int jw_jump(struct jump_args *a)
         memset(has, 0, sizeof has);
         if (load_block(a, &s, p0, npix, 1))
             jumps_in_block(a, p0, npix, has);
+        if (a->method == NO_SEARCH)
+            continue;
         search_block(a, &s, p0, npix, has);
         if (a->neighbours)
             for (ptrdiff_t l = 0; l < npix && !failed; l++)
@@ -587,7 +589,7 @@ JW_API JW_WIDE int jw_jump(struct jump_args *a)
     }
     if (!failed)
         flag_neighbours(a, &e);
-    if (!failed && (a->after_n1 > 0 || a->after_n2 > 0))
+    if (!failed && a->method != NO_SEARCH && (a->after_n1 > 0 || a->after_n2 > 0))
         for (ptrdiff_t p0 = 0; p0 < total; p0 += LANES) {
             ptrdiff_t npix = total - p0 < LANES ? total - p0 : LANES;
             if (!jumps_in_block(a, p0, npix, has))

@@ -4,57 +4,7 @@
    A ramp is cut into segments at flagged groups.  Ramps in one piece, nearly all of them, are
    fitted across the pixels of a block; the others one by one, with the same operations in the
    same order, so that both paths give the same bits. */
-#include "sort.h"
-#include <stdlib.h>
-
-#define LANES 32
-#define CLASSES 6
-#define JW_PERS 32u
-#define JW_LOSS 128u
-#define HUGE_VARIANCE 1.0e6
-
-struct ramp_args {
-    const float *sci;
-    const uint8_t *gdq;
-    const uint32_t *pdq;
-    const float *gain, *rnoise, *dark, *zero;
-    const float *weights; /* for every length n: [n][CLASSES] from 6 n (n - 1) / 2 on */
-    float *rate[4];       /* slope, error, Poisson variance, read variance */
-    uint32_t *rate_dq;
-    float *ints[4];
-    uint32_t *ints_dq;
-    ptrdiff_t sci_int, sci_group, gdq_int, gdq_group, zero_int;
-    ptrdiff_t nint, ngroup, npix;
-    double group_time, frame_time, one_group_time, noise_scale;
-    int32_t suppress, unjump_first;
-    uint32_t no_gain;
-};
-
-/* Flags and counts of one integration of a block. */
-struct ramp_block {
-    double *data;   /* [ngroup][LANES], NaN where saturated */
-    double *work;   /* [ngroup][LANES] */
-    uint8_t *flag;  /* [ngroup][LANES] */
-    uint8_t *given; /* [ngroup][LANES] as on input */
-    int32_t clean[LANES], good[LANES], sat[LANES], unusable[LANES];
-    uint32_t seen[LANES];
-    uint8_t zeroth[LANES], from_zero[LANES];
-    double gain[LANES], noise[LANES], dark[LANES], median[LANES];
-};
-
-struct sums {
-    double slope, poisson, read, total;
-    int fitted;
-};
-
-static double timing(const struct ramp_args *a, const struct ramp_block *b, ptrdiff_t l)
-{
-    if (!a->suppress && b->zeroth[l])
-        return a->one_group_time;
-    if (!a->suppress && b->from_zero[l])
-        return a->frame_time;
-    return a->group_time;
-}
+#include "ramp.h"
 
 INLINE void load_pixels(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t p0, ptrdiff_t npix)
 {
@@ -63,183 +13,163 @@ INLINE void load_pixels(const struct ramp_args *a, struct ramp_block *b, ptrdiff
         b->gain[l] = a->gain[p];
         b->noise[l] = (float)((double)a->rnoise[p] * ((double)a->gain[p] / a->noise_scale));
         b->dark[l] = a->dark ? a->dark[p] : 0.0f;
+        b->median[l] = 0.0;
     }
 }
 
-/* A ramp with nothing but its first group, or with nothing at all but the frame before it. */
-static void rescue(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t i, ptrdiff_t p0, ptrdiff_t npix)
+INLINE void find_odd(const struct ramp_args *a, struct ramp_block *b)
 {
-    for (ptrdiff_t l = 0; l < LANES; l++) {
-        float frame;
-        if (b->good[l] == 1 && b->flag[l] == 0) {
-            b->zeroth[l] = 1;
-        } else if (b->good[l] == 0 && a->zero) {
-            frame = a->zero[i * a->zero_int + p0 + (l < npix ? l : npix - 1)];
-            if (frame == 0.0f)
-                continue;
-            b->data[l] = frame;
-            b->flag[l] = 0;
-            b->good[l] = 1;
-            b->unusable[l]--;
-            if (b->sat[l] == a->ngroup)
-                b->sat[l]--;
-            b->from_zero[l] = 1;
-        }
+    uint8_t seen[LANES] = {0}, odd[LANES] = {0};
+    for (ptrdiff_t g = 0; g < a->ngroup; g++) {
+        const uint8_t *restrict flag = b->flag + g * b->flag_group;
+        if (g >= b->start && g < b->end)
+            for (ptrdiff_t l = 0; l < LANES; l++)
+                odd[l] |= flag[l];
+        else
+            for (ptrdiff_t l = 0; l < LANES; l++)
+                odd[l] |= (flag[l] & (JW_SAT | JW_DNU)) == 0;
+        for (ptrdiff_t l = 0; l < LANES; l++)
+            seen[l] |= flag[l];
     }
+    for (ptrdiff_t l = 0; l < LANES && a->unjump_first; l++)
+        odd[l] |= b->flag[l] & JW_JUMP;
+    memcpy(b->seen, seen, sizeof seen);
+    memcpy(b->odd, odd, sizeof odd);
 }
 
+INLINE ptrdiff_t regular_lanes(const struct ramp_block *b)
+{
+    ptrdiff_t n = 0;
+    for (ptrdiff_t l = 0; l < LANES; l++)
+        n += b->odd[l] == 0;
+    return n;
+}
+
+/* Point to an integration and find its regular lanes. */
 INLINE void load_integration(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t i, ptrdiff_t p0, ptrdiff_t npix)
 {
-    uint32_t lonely = 0;
-    for (ptrdiff_t l = 0; l < LANES; l++) {
-        b->clean[l] = b->good[l] = b->sat[l] = b->unusable[l] = 0;
-        b->seen[l] = 0;
-        b->zeroth[l] = b->from_zero[l] = 0;
-    }
-    for (ptrdiff_t g = 0; g < a->ngroup; g++) {
-        const uint8_t *restrict dq = a->gdq + i * a->gdq_int + g * a->gdq_group + p0;
-        const float *restrict sci = a->sci + i * a->sci_int + g * a->sci_group + p0;
-        uint8_t *restrict flag = b->flag + g * LANES;
-        double *restrict data = b->data + g * LANES;
-        if (npix == LANES) {
-            for (ptrdiff_t l = 0; l < LANES; l++)
-                flag[l] = dq[l];
-            for (ptrdiff_t l = 0; l < LANES; l++)
-                data[l] = dq[l] & JW_SAT ? NAN : (double)sci[l];
-        } else {
+    ptrdiff_t *guess = b->guess + 2 * i;
+    b->sci = a->sci + i * a->sci_int + p0;
+    b->flag = a->gdq + i * a->gdq_int + p0;
+    b->sci_group = a->sci_group;
+    b->flag_group = a->gdq_group;
+    if (npix < LANES) {
+        for (ptrdiff_t g = 0; g < a->ngroup; g++)
             for (ptrdiff_t l = 0; l < LANES; l++) {
                 ptrdiff_t m = l < npix ? l : npix - 1;
-                flag[l] = dq[m];
-                data[l] = dq[m] & JW_SAT ? NAN : (double)sci[m];
+                b->sci_copy[g * LANES + l] = b->sci[g * a->sci_group + m];
+                b->flag_copy[g * LANES + l] = b->flag[g * a->gdq_group + m];
             }
-        }
-        for (ptrdiff_t l = 0; l < LANES; l++) {
-            b->clean[l] += (flag[l] & ~JW_PERS) == 0;
-            b->good[l] += flag[l] == 0;
-            b->sat[l] += (flag[l] & JW_SAT) != 0;
-            b->unusable[l] += (flag[l] & (JW_SAT | JW_DNU)) != 0;
-            b->seen[l] |= flag[l];
+        b->sci = b->sci_copy;
+        b->flag = b->flag_copy;
+        b->sci_group = b->flag_group = LANES;
+    }
+    b->start = guess[0];
+    b->end = guess[1];
+    find_odd(a, b);
+    if (regular_lanes(b) < LANES / 2) {
+        ptrdiff_t lane = 0, start = 0, end;
+        while (lane < LANES - 1 && !b->odd[lane])
+            lane++;
+        while (start < a->ngroup && b->flag[start * b->flag_group + lane])
+            start++;
+        for (end = start; end < a->ngroup && !b->flag[end * b->flag_group + lane];)
+            end++;
+        if (end - start > 2) {
+            b->start = guess[0] = start;
+            b->end = guess[1] = end;
+            find_odd(a, b);
         }
     }
-    for (ptrdiff_t l = 0; l < LANES; l++)
-        lonely |= (b->clean[l] == 1) | ((b->seen[l] & JW_LOSS) != 0);
-    if (lonely)
-        memcpy(b->given, b->flag, (size_t)(a->ngroup * LANES));
-    if (a->suppress && lonely)
-        for (ptrdiff_t l = 0; l < LANES; l++) {
-            if (b->clean[l] != 1)
-                continue;
-            for (ptrdiff_t g = 0; g < a->ngroup; g++)
-                b->flag[g * LANES + l] |= JW_DNU;
-            b->clean[l] = b->good[l] = 0;
-            b->unusable[l] = (int32_t)a->ngroup;
-            b->seen[l] |= JW_DNU;
-        }
-    if (a->unjump_first)
-        for (ptrdiff_t l = 0; l < LANES; l++) {
-            uint32_t others = 0;
-            if (!(b->flag[l] & JW_JUMP))
-                continue;
-            b->flag[l] &= (uint8_t)~JW_JUMP;
-            b->clean[l] += (b->flag[l] & ~JW_PERS) == 0;
-            b->good[l] += b->flag[l] == 0;
-            for (ptrdiff_t g = 0; g < a->ngroup; g++)
-                others |= b->flag[g * LANES + l];
-            b->seen[l] = others;
-        }
-    if (!a->suppress)
-        rescue(a, b, i, p0, npix);
+    if (b->end - b->start < 3)
+        memset(b->odd, 1, sizeof b->odd);
 }
 
-/* Median of the usable differences of one integration, per second; 0 where there are none. */
-INLINE void median_rates(const struct ramp_args *a, struct ramp_block *b, double *sum)
+/* Add the median rates of one integration to those of the block. */
+INLINE void median_rates(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r, ptrdiff_t i, ptrdiff_t p0, ptrdiff_t npix)
 {
-    double last[LANES], start[LANES];
-    int32_t count[LANES];
-    ptrdiff_t n = a->ngroup - 1;
-    int full = 1;
-    for (ptrdiff_t l = 0; l < LANES; l++) {
-        double v = b->data[l] / a->group_time;
-        last[l] = start[l] = b->flag[l] & JW_DNU ? NAN : v;
-        count[l] = 0;
-    }
-    for (ptrdiff_t g = 1; g <= n; g++) {
-        const double *restrict data = b->data + g * LANES;
-        const uint8_t *restrict flag = b->flag + g * LANES;
-        double *restrict work = b->work + (g - 1) * LANES;
-        for (ptrdiff_t l = 0; l < LANES; l++) {
-            double v = data[l] / a->group_time;
-            v = flag[l] & JW_DNU ? NAN : v;
-            double d = flag[l] & JW_JUMP ? NAN : v - last[l];
-            last[l] = v;
-            count[l] += d == d;
-            work[l] = d == d ? d : INFINITY;
-        }
-    }
-    sort_doubles(b->work, n, LANES);
-    for (ptrdiff_t l = 0; l < LANES; l++)
-        full &= count[l] == n;
-    if (full) {
-        const double *restrict low = b->work + (n - 1) / 2 * LANES, *restrict high = b->work + n / 2 * LANES;
+    double last[LANES], rate[LANES];
+    uint8_t alone[LANES];
+    const ptrdiff_t n = b->end - b->start - 1;
+    const double time = a->group_time;
+    memcpy(alone, b->odd, sizeof alone);
+    memset(rate, 0, sizeof rate);
+    if (regular_lanes(b)) {
+        const float *first = b->sci + b->start * b->sci_group;
         for (ptrdiff_t l = 0; l < LANES; l++)
-            last[l] = n & 1 ? high[l] : (high[l] + low[l]) / 2.0;
-    } else {
-        for (ptrdiff_t l = 0; l < LANES; l++) {
-            ptrdiff_t c = count[l];
-            if (c == 0)
-                last[l] = start[l];
-            else if (c & 1)
-                last[l] = b->work[c / 2 * LANES + l];
-            else
-                last[l] = (b->work[c / 2 * LANES + l] + b->work[(c / 2 - 1) * LANES + l]) / 2.0;
+            last[l] = (double)first[l] / time;
+        for (ptrdiff_t k = 0; k < n; k++) {
+            const float *restrict sci = first + (k + 1) * b->sci_group;
+            double *restrict work = b->work + k * LANES;
+            for (ptrdiff_t l = 0; l < LANES; l++) {
+                double v = (double)sci[l] / time;
+                work[l] = v - last[l];
+                last[l] = v;
+            }
+            for (ptrdiff_t l = 0; l < LANES; l++)
+                rate[l] += work[l];
         }
+        /* The sum is NaN if a difference is; such a column is not sorted. */
+        for (ptrdiff_t l = 0; l < LANES; l++)
+            alone[l] |= rate[l] != rate[l];
+        sort_doubles(b->work, n, LANES);
+        const double *restrict low = b->work + (n / 2 - 1 + n % 2) * LANES, *restrict high = b->work + n / 2 * LANES;
+        for (ptrdiff_t l = 0; l < LANES; l++)
+            rate[l] = n % 2 ? high[l] : (high[l] + low[l]) / 2.0;
     }
-    for (ptrdiff_t l = 0; l < LANES && !a->suppress; l++)
-        if (b->zeroth[l] | b->from_zero[l])
-            last[l] = b->data[l] / timing(a, b, l);
+    for (ptrdiff_t l = 0; l < npix; l++)
+        if (alone[l]) {
+            load_lane(a, b, l, i, p0 + l, r);
+            rate[l] = lane_median(a, r, b->work);
+        }
     for (ptrdiff_t l = 0; l < LANES; l++)
-        sum[l] += last[l] == last[l] ? last[l] : 0.0;
+        b->median[l] += rate[l];
 }
 
-INLINE double read_variance(double noise, double gain, double time, double length)
+/* weight[l] = table[class[l]]; the table holds eight values. */
+INLINE void pick_weights(const float *table, const int32_t *class, float *weight)
 {
-    double r = noise / time;
-    return 12.0 * r * r / ((length * length * length - length) * gain * gain);
+#if defined(__GNUC__) && !defined(__clang__)
+    typedef float floats __attribute__((vector_size(32)));
+    typedef int32_t ints __attribute__((vector_size(32)));
+    floats all, some;
+    ints index;
+    memcpy(&all, table, sizeof all);
+    for (ptrdiff_t l = 0; l < LANES; l += 8) {
+        memcpy(&index, class + l, sizeof index);
+        some = __builtin_shuffle(all, index);
+        memcpy(weight + l, &some, sizeof some);
+    }
+#else
+    for (ptrdiff_t l = 0; l < LANES; l++)
+        weight[l] = table[class[l]];
+#endif
 }
 
-INLINE double poisson_variance(double median, double dark, double denominator)
+/* All regular lanes at once. */
+INLINE void fit_regular(const struct ramp_args *a, const struct ramp_block *b, double *slope, double *poisson, double *read, double *total)
 {
-    return (median > 0.0 ? median + dark : dark) / denominator;
-}
-
-INLINE int32_t weight_class(double rise, double noise, double gain)
-{
-    double den = noise * noise + rise * gain;
-    double snr = rise * gain / sqrt(den);
-    snr = snr < 0.0 ? 0.0 : snr;
-    snr = (den <= 0.0) | (gain == 0.0) ? 0.0 : snr;
-    return !(snr < 5.0) + !(snr < 10.0) + !(snr < 20.0) + !(snr < 50.0) + !(snr < 100.0);
-}
-
-/* Ramps in one piece, all lanes at once. */
-INLINE void fit_whole(const struct ramp_args *a, const struct ramp_block *b, double *slope, double *poisson, double *read, double *total)
-{
-    const ptrdiff_t n = a->ngroup;
+    const ptrdiff_t n = b->end - b->start;
+    const double time = a->group_time;
     const float *table = a->weights + CLASSES * (n * (n - 1) / 2);
+    const float *first = b->sci + b->start * b->sci_group, *last = first + (n - 1) * b->sci_group;
     double sw[LANES], sx[LANES], sxx[LANES], sy[LANES], sxy[LANES], inv[LANES];
     int32_t class[LANES];
+    float weight[LANES];
     for (ptrdiff_t l = 0; l < LANES; l++) {
-        class[l] = weight_class(b->data[(n - 1) * LANES + l] - b->data[l], b->noise[l], b->gain[l]);
+        class[l] = weight_class((double)last[l] - (double)first[l], b->noise[l], b->gain[l]);
         inv[l] = 1.0 / (b->noise[l] * b->noise[l]);
         sw[l] = sx[l] = sxx[l] = sy[l] = sxy[l] = 0.0;
     }
     for (ptrdiff_t g = 0; g < n; g++) {
-        const double *restrict data = b->data + g * LANES;
-        const double x = (double)g;
+        const float *restrict sci = first + g * b->sci_group;
+        const double x = (double)(b->start + g);
+        pick_weights(table + g * CLASSES, class, weight);
         for (ptrdiff_t l = 0; l < LANES; l++) {
-            double w = (double)table[g * CLASSES + class[l]] * inv[l];
-            double y = data[l] == data[l] ? data[l] : 0.0;
+            double w = (double)weight[l] * inv[l];
+            double y = sci[l];
             double xw = x * w;
+            y = y == y ? y : 0.0;
             sw[l] += w;
             sx[l] += xw;
             sxx[l] += x * xw;
@@ -249,9 +179,9 @@ INLINE void fit_whole(const struct ramp_args *a, const struct ramp_block *b, dou
     }
     for (ptrdiff_t l = 0; l < LANES; l++) {
         double den = sw[l] * sxx[l] - sx[l] * sx[l];
-        double rate = (sw[l] * sxy[l] - sx[l] * sy[l]) * (1.0 / den) / a->group_time;
-        double vp = poisson_variance(b->median[l], b->dark[l], a->group_time * b->gain[l] * ((double)n - 1.0));
-        double vr = read_variance(b->noise[l], b->gain[l], a->group_time, (double)n);
+        double rate = (sw[l] * sxy[l] - sx[l] * sy[l]) * (1.0 / den) / time;
+        double vp = poisson_variance(b->median[l], b->dark[l], time * b->gain[l] * ((double)n - 1.0));
+        double vr = read_variance(b->noise[l], b->gain[l], time, (double)n);
         vr = b->gain[l] > 0.0 ? vr : 0.0;
         slope[l] = rate / vr;
         read[l] = 1.0 / vr;
@@ -260,169 +190,54 @@ INLINE void fit_whole(const struct ramp_args *a, const struct ramp_block *b, dou
     }
 }
 
-static void fit_segment(const struct ramp_args *a, const struct ramp_block *b, ptrdiff_t l, ptrdiff_t start, ptrdiff_t n, struct sums *s)
-{
-    const double *data = b->data + start * LANES + l;
-    double rate, time, denominator, vp, vr;
-    if (n == 1) {
-        time = timing(a, b, l);
-        rate = data[0] / time;
-        denominator = time * b->gain[l];
-        vr = read_variance(b->noise[l], b->gain[l], time, 2.0);
-    } else if (n == 2) {
-        rate = (data[LANES] - data[0]) / a->group_time;
-        denominator = a->group_time * b->gain[l];
-        vr = read_variance(b->noise[l], b->gain[l], a->group_time, 2.0);
-    } else {
-        int32_t class = weight_class(data[(n - 1) * LANES] - data[0], b->noise[l], b->gain[l]);
-        const float *table = a->weights + CLASSES * (n * (n - 1) / 2) + class;
-        double inv = 1.0 / (b->noise[l] * b->noise[l]);
-        double sw = 0.0, sx = 0.0, sxx = 0.0, sy = 0.0, sxy = 0.0;
-        for (ptrdiff_t g = 0; g < n; g++) {
-            double w = (double)table[g * CLASSES] * inv, x = (double)(start + g);
-            double y = data[g * LANES];
-            double xw = x * w;
-            y = y == y ? y : 0.0;
-            sw += w;
-            sx += xw;
-            sxx += x * xw;
-            sy += y * w;
-            sxy += y * xw;
-        }
-        rate = (sw * sxy - sx * sy) * (1.0 / (sw * sxx - sx * sx)) / a->group_time;
-        denominator = a->group_time * b->gain[l] * ((double)n - 1.0);
-        vr = b->gain[l] > 0.0 ? read_variance(b->noise[l], b->gain[l], a->group_time, (double)n) : 0.0;
-    }
-    vp = poisson_variance(b->median[l], b->dark[l], denominator);
-    s->read += 1.0 / vr;
-    if (vp > 0.0)
-        s->poisson += 1.0 / vp;
-    s->total += 1.0 / (vp + vr);
-    s->slope += rate / vr;
-    s->fitted = 1;
-}
-
-/* Next segment at or after `from`: good groups in a row, with the jump that starts them. */
-static ptrdiff_t next_segment(const uint8_t *flag, ptrdiff_t from, ptrdiff_t ngroup, ptrdiff_t *start)
-{
-    ptrdiff_t g = from;
-    while (g < ngroup && (flag[g * LANES] & ~JW_PERS))
-        g++;
-    if (g == ngroup)
-        return -1;
-    *start = g > 0 && (flag[(g - 1) * LANES] & ~JW_PERS) == JW_JUMP ? g - 1 : g;
-    while (g < ngroup && !(flag[g * LANES] & ~JW_PERS))
-        g++;
-    return g;
-}
-
-/* Segments to use: the ones of two groups or more, otherwise the first of one group. */
-static ptrdiff_t shortest_used(const uint8_t *flag, ptrdiff_t ngroup)
-{
-    ptrdiff_t start, end = 0, longest = 0;
-    while ((end = next_segment(flag, end, ngroup, &start)) >= 0)
-        if (end - start > longest)
-            longest = end - start;
-    return longest > 1 ? 2 : longest;
-}
-
-static void fit_pieces(const struct ramp_args *a, const struct ramp_block *b, ptrdiff_t l, struct sums *s)
-{
-    const uint8_t *flag = b->flag + l;
-    ptrdiff_t start, end = 0, least = shortest_used(flag, a->ngroup);
-    *s = (struct sums){0};
-    if (least == 0)
-        return;
-    while ((end = next_segment(flag, end, a->ngroup, &start)) >= 0) {
-        if (end - start < least)
-            continue;
-        fit_segment(a, b, l, start, end - start, s);
-        if (least == 1)
-            break;
-    }
-}
-
-/* Inverse read variance as if groups left out for charge migration had been used. */
-static double read_without_loss(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t l)
-{
-    uint8_t *flag = b->given + l;
-    ptrdiff_t start, end = 0, least;
-    double sum = 0.0;
-    for (ptrdiff_t g = 0; g < a->ngroup; g++)
-        if (flag[g * LANES] & JW_LOSS)
-            flag[g * LANES] ^= JW_LOSS | JW_DNU;
-    least = shortest_used(flag, a->ngroup);
-    while (least > 0 && (end = next_segment(flag, end, a->ngroup, &start)) >= 0) {
-        ptrdiff_t n = end - start;
-        if (n < least)
-            continue;
-        double vr = n > 2 && !(b->gain[l] > 0.0)
-                        ? 0.0
-                        : read_variance(b->noise[l], b->gain[l], n == 1 ? timing(a, b, l) : a->group_time, n == 1 ? 2.0 : (double)n);
-        if (vr > 0.0)
-            sum += 1.0 / vr;
-        if (least == 1)
-            break;
-    }
-    return sum;
-}
-
 INLINE double reasonable(double variance)
 {
     return variance >= HUGE_VARIANCE ? 0.0 : variance;
 }
 
-static int make_block(struct ramp_block *b, ptrdiff_t ngroup)
-{
-    size_t n = (size_t)ngroup * LANES;
-    b->data = malloc(n * (2 * sizeof(double) + 2));
-    if (!b->data)
-        return -1;
-    b->work = b->data + n;
-    b->flag = (uint8_t *)(b->work + n);
-    b->given = b->flag + n;
-    return 0;
-}
-
 struct totals {
-    double slope[LANES], poisson[LANES], read[LANES], kept[LANES];
+    double slope[LANES], poisson[LANES], read[LANES], kept[LANES], without[LANES];
     int32_t unusable[LANES], saturated[LANES], partial[LANES], loss[LANES];
     uint32_t dq[LANES], base[LANES];
 };
 
-INLINE void finish_integration(const struct ramp_args *a, struct ramp_block *b, struct totals *t, ptrdiff_t i, ptrdiff_t p0, ptrdiff_t npix,
-                               int loss)
+INLINE void finish_integration(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r, struct totals *t, ptrdiff_t i,
+                               ptrdiff_t p0, ptrdiff_t npix, int loss)
 {
     double slope[LANES], poisson[LANES], read[LANES], total[LANES], out[4][LANES];
-    int32_t fitted[LANES], whole = 0, pieces = 0;
+    int32_t fitted[LANES], partial[LANES];
     uint32_t dq[LANES];
     const ptrdiff_t n = a->ngroup;
     for (ptrdiff_t l = 0; l < LANES; l++) {
-        fitted[l] = (b->clean[l] == n) & (n > 2);
-        whole |= fitted[l];
-        pieces |= !fitted[l];
+        fitted[l] = b->odd[l] == 0;
+        partial[l] = (b->seen[l] & JW_SAT) != 0;
         dq[l] = t->base[l] | (b->seen[l] & (JW_JUMP | JW_PERS));
-        t->dq[l] |= b->seen[l] & (JW_JUMP | JW_PERS);
     }
-    if (whole)
-        fit_whole(a, b, slope, poisson, read, total);
-    if (pieces)
-        for (ptrdiff_t l = 0; l < LANES; l++) {
-            struct sums s = {0};
-            if (fitted[l])
-                continue;
-            if (b->flag[l] & JW_SAT)
+    if (regular_lanes(b))
+        fit_regular(a, b, slope, poisson, read, total);
+    for (ptrdiff_t l = 0; l < LANES; l++) {
+        struct sums s = {0};
+        if (fitted[l])
+            continue;
+        if (l < npix) {
+            load_lane(a, b, l, i, p0 + l, r);
+            dq[l] = t->base[l] | (r->seen & (JW_JUMP | JW_PERS));
+            if (r->flag[0] & JW_SAT)
                 dq[l] |= JW_DNU | JW_SAT;
-            if (b->unusable[l] == n)
-                dq[l] |= JW_DNU | (b->sat[l] == n ? JW_SAT : 0);
-            else if (!(b->flag[l] & JW_SAT))
-                fit_pieces(a, b, l, &s);
-            fitted[l] = s.fitted;
-            slope[l] = s.slope;
-            poisson[l] = s.poisson;
-            read[l] = s.read;
-            total[l] = s.total;
+            if (r->unusable == n)
+                dq[l] |= JW_DNU | (r->saturated == n ? JW_SAT : 0);
+            else if (!(r->flag[0] & JW_SAT))
+                fit_pieces(a, b, r, l, &s);
+            partial[l] = r->saturated > 0;
+            if (loss && (r->seen & JW_LOSS))
+                t->without[l] = read_without_loss(a, b, r, l);
         }
+        fitted[l] = s.fitted;
+        slope[l] = s.slope;
+        poisson[l] = s.poisson;
+        read[l] = s.read;
+        total[l] = s.total;
+    }
     for (ptrdiff_t l = 0; l < LANES; l++) {
         int bad = (dq[l] & (JW_DNU | JW_SAT)) != 0, use = fitted[l] & !bad;
         double vp = poisson[l] > 0.0 ? 1.0 / poisson[l] : 0.0;
@@ -439,19 +254,21 @@ INLINE void finish_integration(const struct ramp_args *a, struct ramp_block *b, 
         t->slope[l] += fitted[l] ? slope[l] : 0.0;
         t->unusable[l] += (dq[l] & JW_DNU) != 0;
         t->saturated[l] += (dq[l] & JW_SAT) != 0;
-        t->partial[l] |= b->sat[l] > 0;
-        dq[l] |= b->sat[l] > 0 ? JW_SAT : 0;
+        t->partial[l] |= partial[l];
+        t->dq[l] |= dq[l] & (JW_JUMP | JW_PERS);
+        dq[l] |= partial[l] ? JW_SAT : 0;
     }
-    if (loss)
-        for (ptrdiff_t l = 0; l < LANES; l++) {
-            if (b->seen[l] & JW_LOSS) {
-                double sum = read_without_loss(a, b, l);
-                out[3][l] = reasonable(1.0 / sum);
-                t->kept[l] += sum;
-                t->loss[l] = 1;
-            } else if (out[3][l] > 0.0) {
-                t->kept[l] += 1.0 / out[3][l];
+    for (ptrdiff_t l = 0; l < npix && loss; l++)
+        if (b->seen[l] & JW_LOSS) {
+            if (b->odd[l] == 0) {
+                r->time = a->group_time;
+                t->without[l] = read_without_loss(a, b, r, l);
             }
+            out[3][l] = reasonable(1.0 / t->without[l]);
+            t->kept[l] += t->without[l];
+            t->loss[l] = 1;
+        } else if (out[3][l] > 0.0) {
+            t->kept[l] += 1.0 / out[3][l];
         }
     for (int j = 0; j < 4; j++) {
         float *to = a->ints[j] + i * a->npix + p0;
@@ -490,24 +307,23 @@ INLINE void finish_pixels(const struct ramp_args *a, const struct totals *t, ptr
     memcpy(a->rate_dq + p0, dq, (size_t)npix * sizeof *dq);
 }
 
-INLINE void fit_block(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t p0, ptrdiff_t npix)
+INLINE void fit_block(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r, ptrdiff_t p0, ptrdiff_t npix)
 {
     struct totals t;
     uint32_t seen = 0;
     memset(&t, 0, sizeof t);
     load_pixels(a, b, p0, npix);
-    for (ptrdiff_t l = 0; l < LANES; l++) {
-        t.base[l] = a->pdq[p0 + (l < npix ? l : npix - 1)] | (b->gain[l] > 0.0 ? 0 : a->no_gain | JW_DNU);
-        t.dq[l] = t.base[l];
-        b->median[l] = 0.0;
-    }
+    for (ptrdiff_t l = 0; l < LANES; l++)
+        t.base[l] = t.dq[l] = a->pdq[p0 + (l < npix ? l : npix - 1)] | (b->gain[l] > 0.0 ? 0 : a->no_gain | JW_DNU);
     for (ptrdiff_t i = 0; i < a->nint; i++) {
         load_integration(a, b, i, p0, npix);
         if (a->ngroup > 1)
-            median_rates(a, b, b->median);
+            median_rates(a, b, r, i, p0, npix);
         else
-            for (ptrdiff_t l = 0; l < LANES; l++)
-                b->median[l] += b->data[l] / a->one_group_time;
+            for (ptrdiff_t l = 0; l < npix; l++) {
+                load_lane(a, b, l, i, p0 + l, r);
+                b->median[l] += r->data[0] / a->one_group_time;
+            }
         for (ptrdiff_t l = 0; l < LANES; l++)
             seen |= b->seen[l];
     }
@@ -516,7 +332,7 @@ INLINE void fit_block(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t
     for (ptrdiff_t i = 0; i < a->nint; i++) {
         if (a->nint > 1)
             load_integration(a, b, i, p0, npix);
-        finish_integration(a, b, &t, i, p0, npix, (seen & JW_LOSS) != 0);
+        finish_integration(a, b, r, &t, i, p0, npix, (seen & JW_LOSS) != 0);
     }
     finish_pixels(a, &t, p0, npix);
 }
@@ -524,11 +340,23 @@ INLINE void fit_block(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t
 /* Fit the ramps of a tile.  Returns 0, or -1 when out of memory. */
 JW_API JW_WIDE int jw_fit_ramps(const struct ramp_args *a)
 {
-    struct ramp_block b;
-    if (make_block(&b, a->ngroup))
+    struct ramp_block b = {0};
+    struct ramp_lane r = {0};
+    size_t n = (size_t)a->ngroup, block = n * LANES, nint = (size_t)a->nint;
+    b.work = malloc(block * (sizeof *b.work + sizeof *b.sci_copy + 1) + n * (sizeof *r.data + 1) + 2 * nint * sizeof *b.guess);
+    if (!b.work)
         return -1;
+    r.data = b.work + block;
+    b.guess = (ptrdiff_t *)(r.data + n);
+    b.sci_copy = (float *)(b.guess + 2 * nint);
+    b.flag_copy = (uint8_t *)(b.sci_copy + block);
+    r.flag = b.flag_copy + block;
+    for (size_t i = 0; i < nint; i++) {
+        b.guess[2 * i] = 0;
+        b.guess[2 * i + 1] = a->ngroup;
+    }
     for (ptrdiff_t p0 = 0; p0 < a->npix; p0 += LANES)
-        fit_block(a, &b, p0, a->npix - p0 < LANES ? a->npix - p0 : LANES);
-    free(b.data);
+        fit_block(a, &b, &r, p0, a->npix - p0 < LANES ? a->npix - p0 : LANES);
+    free(b.work);
     return 0;
 }

@@ -1,6 +1,10 @@
 /* Sorting many short columns at once: sortable keys, and a network whose comparators run across columns. */
 #ifndef JW_SORT_H
 #define JW_SORT_H
+#if defined(__GNUC__) && !defined(__clang__)
+/* No kernel looks at floating-point exceptions, and loops with selections are vectorised only without them. */
+#pragma GCC optimize("no-trapping-math")
+#endif
 #include "jwcal.h"
 #include <math.h>
 #include <string.h>

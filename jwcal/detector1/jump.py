@@ -1,0 +1,138 @@
+"""Jumps: find the groups in which a cosmic ray hit a pixel.
+
+Source: Anderson & Gordon 2011, PASP 123, 1237 (two-point differences); the rules are those of the
+calibration pipeline of the observatory, packages ``jwst`` 3.0 and ``stcal`` 1.20.
+"""
+
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+
+from jwcal.core.dq import DQ
+from jwcal.core.errors import DataError, UsageError
+from jwcal.core.step import Param, Ref, Skip, step
+from jwcal.kernels.jump import JumpRules, choose_method, flag_jumps
+
+log = logging.getLogger(__name__)
+
+
+@step(
+    "jump",
+    stage="detector1",
+    takes="ramp",
+    gives="ramp",
+    status="S_JUMP",
+    refs=[
+        Ref("gain", planes={"SCI": "f4"}, missing="error"),
+        Ref("readnoise", planes={"SCI": "f4"}, missing="error"),
+    ],
+    params=[
+        Param("rejection_threshold", float, 4.0, "Threshold with four or more usable differences.", unit="sigma", min=0),
+        Param("four_group_rejection_threshold", float, 5.0, "Threshold with three differences.", unit="sigma", min=0),
+        Param("three_group_rejection_threshold", float, 6.0, "Threshold with two differences.", unit="sigma", min=0),
+        Param("flag_4_neighbors", bool, True, "Flag the four neighbours of a jump too."),
+        Param("max_jump_to_flag_neighbors", float, 1000.0, "Largest jump whose neighbours are flagged.", unit="sigma"),
+        Param("min_jump_to_flag_neighbors", float, 10.0, "Smallest jump whose neighbours are flagged.", unit="sigma"),
+        Param("after_jump_flag_dn1", float, 0.0, "First threshold for flagging groups after a jump.", unit="DN", min=0),
+        Param("after_jump_flag_time1", float, 0.0, "Time to flag after such a jump.", unit="s", min=0),
+        Param("after_jump_flag_dn2", float, 0.0, "Second threshold for flagging groups after a jump.", unit="DN", min=0),
+        Param("after_jump_flag_time2", float, 0.0, "Time to flag after such a jump.", unit="s", min=0),
+        Param("min_diffs_single_pass", int, 10, "From this many differences on all outliers are flagged at once.", min=1),
+        Param("minimum_groups", int, 3, "Fewer usable groups than this are not searched.", min=2),
+        Param("minimum_sigclip_groups", int, 100, "From this many on, differences are sigma-clipped.", min=1),
+        Param("only_use_ints", bool, True, "Sigma clipping compares the same group of all integrations only."),
+        Param("expand_large_events", bool, False, "Mask snowballs (not supported yet)."),
+        Param("find_showers", bool, False, "Mask MIRI showers (not supported yet)."),
+    ],
+    changes=("GROUPDQ", "PIXELDQ"),
+    uses=("SCI", "GROUPDQ", "PIXELDQ"),
+    span="exposure",
+    halo=lambda plan: 1 if plan.rules["neighbours"] else 0,
+    keywords=("S_JUMP", "PRIMECRS", "EXTNCRS"),
+    needs_all_dnu=True,
+)
+def jump(tile, refs, p):
+    """Flag groups hit by cosmic rays JUMP_DET, by two-point differences.
+
+    Differences of successive groups are compared with their median over all groups and
+    integrations of the pixel; the noise is that of the median signal and of the READNOISE reference
+    (DN, of a pair of reads), in electrons by the GAIN reference.  Groups flagged DO_NOT_USE or
+    SATURATED are not used.  Pixels whose gain is NaN, zero or negative get NO_GAIN_VALUE and
+    DO_NOT_USE in PIXELDQ.  The keyword PRIMECRS gives the rate of jumps per 1000 pixels and second.
+
+    Skipped for one or two groups.
+    """
+    plan = tile.plan
+    plan.all_dnu = tile.all_dnu
+    method = choose_method(
+        tile.all_dnu, p.minimum_groups, p.minimum_sigclip_groups, p.min_diffs_single_pass, p.only_use_ints
+    )
+    plan.method = method
+    if method is None:
+        return
+    found = flag_jumps(
+        tile["SCI"],
+        tile["GROUPDQ"],
+        tile["PIXELDQ"],
+        refs["gain"]["SCI"],
+        refs["readnoise"]["SCI"],
+        JumpRules(method=method, **plan.rules),
+        core=tile.core,
+    )
+    tile.count("jumps", found)
+
+
+@jump.setup
+def _(exposure, refs, p):
+    for name in ("expand_large_events", "find_showers"):
+        if getattr(p, name):
+            raise UsageError(f"jump: {name} is not supported yet; leave it off")
+    ngroup = exposure.shape[1]
+    if ngroup <= 2:
+        raise Skip(f"{ngroup} group{'s' * (ngroup > 1)}; a jump needs at least three")
+    refuse_uneven_reads(exposure, "jump")
+    group_time = exposure.meta["TGROUP"]
+    if group_time <= 0:
+        raise DataError(f"{exposure.label}: TGROUP = {group_time}; groups need a time between them")
+    after = []
+    for dn, time in (
+        (p.after_jump_flag_dn1, p.after_jump_flag_time1),
+        (p.after_jump_flag_dn2, p.after_jump_flag_time2),
+    ):
+        groups = int(time // group_time)
+        electrons = dn * float(np.nanmedian(refs["gain"].read("SCI", dtype="f4"))) if groups > 0 else 0.0
+        after.append((electrons, groups))
+    rules = {
+        "nframes": exposure.meta["NFRAMES"],
+        "limit": p.rejection_threshold,
+        "limit_four": p.four_group_rejection_threshold,
+        "limit_three": p.three_group_rejection_threshold,
+        "neighbours": p.flag_4_neighbors,
+        "min_ratio": p.min_jump_to_flag_neighbors,
+        "max_ratio": p.max_jump_to_flag_neighbors,
+        "after": tuple(after),
+        "no_gain": DQ["NO_GAIN_VALUE"],
+    }
+    return SimpleNamespace(rules=rules, method=None, all_dnu=None)
+
+
+@jump.finish
+def _(exposure, counts, plan, p):
+    if plan.method is None:
+        log.warning("jump: fewer than %d usable groups; nothing searched", p.minimum_groups)
+        exposure.meta.set("S_JUMP", "SKIPPED")
+        return
+    nint, ngroup, ny, nx = exposure.shape
+    differences = nint * ngroup - int(plan.all_dnu.sum()) - nint
+    if differences >= 1:
+        time = exposure.meta["TGROUP"] * differences
+        exposure.meta.set("PRIMECRS", 1000 * counts["jumps"] / (time * ny * nx))
+        exposure.meta.set("EXTNCRS", 0.0)
+
+
+def refuse_uneven_reads(exposure, name):
+    """Raise DataError for ramps whose reads are not evenly spaced (they need the likelihood fit)."""
+    for table in ("READTIMES", "READ_TIMES"):
+        if any(hdu.name == table for hdu in exposure.extras):
+            raise DataError(f"{exposure.label}: {name}: reads that are not evenly spaced are not supported yet")
