@@ -41,7 +41,8 @@ def place(tmp_path, exposure):
 
 
 def environment(place, **more):
-    return {**os.environ, "PATH": f"{place.parent / 'bin'}:{os.environ['PATH']}", **more}
+    path = f"{place.parent / 'bin'}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **more}
 
 
 def run(command, place, **more):
@@ -78,7 +79,7 @@ def test_make(number, place):
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python(number, place):
-    out = run([sys.executable, "-c", blocks("python")[number]], place, PYTHONPATH=str(ROOT)).stdout
+    out = run([sys.executable, "-c", blocks("python")[number]], place).stdout
     assert float(out) > 0
 
 

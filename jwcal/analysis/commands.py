@@ -16,7 +16,7 @@ def _set_up(name, given):
 def _print_json(value):
     import json
 
-    click.echo(json.dumps(value, allow_nan=False))
+    click.echo(json.dumps(value, allow_nan=False, default=str))
 
 
 @click.command("info", context_settings=SETTINGS)
@@ -31,9 +31,8 @@ def info_command(files, as_json, **given):
     Any FITS file will do; `-` or no name reads standard input.  Of an incomplete file the header
     is told, and the exit code is 3.
     """
-    import sys
-
     from jwcal.analysis import info
+    from jwcal.cli.runner import say
     from jwcal.core.errors import InputError, JwcalError
 
     _set_up("info", given)
@@ -45,7 +44,7 @@ def info_command(files, as_json, **given):
         except JwcalError as exc:
             if len(files) == 1:
                 raise
-            print(f"jwcal info: {' '.join(str(exc).split())}", file=sys.stderr)
+            say(exc, "jwcal info")
             first = first or exc.exit_code
             continue
         if as_json:
@@ -63,7 +62,9 @@ def info_command(files, as_json, **given):
 @click.option("--rtol", type=click.FloatRange(0), default=0.0, help="Relative tolerance.  [default: 0]")
 @click.option("--atol", type=click.FloatRange(0), default=0.0, help="Absolute tolerance.  [default: 0]")
 @click.option("--keywords/--no-keywords", default=True, help="Compare header keywords.  [default: yes]")
-@click.option("--ignore", multiple=True, metavar="NAME,...", help="Keywords or extensions to leave out (repeatable).")
+@click.option(
+    "--ignore", multiple=True, metavar="NAME,...", help="Keywords or extensions to leave out (repeatable)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.common
 def diff_command(left, right, rtol, atol, keywords, ignore, as_json, **given):
@@ -92,9 +93,17 @@ def diff_command(left, right, rtol, atol, keywords, ignore, as_json, **given):
 
 @click.command("history", context_settings=SETTINGS)
 @click.argument("file", default="-", metavar="[FILE]")
-@click.option("--as", "show_as", type=click.Choice(["text", "json", "shell"]), default="text", help="Form.  [default: text]")
+@click.option(
+    "--as",
+    "show_as",
+    type=click.Choice(["text", "json", "shell"]),
+    default="text",
+    help="Form.  [default: text]",
+)
 @click.option("--input", "source", metavar="FILE", help='Input of the pipe of --as shell.  [default: "$1"]')
-@click.option("-o", "--output", metavar="FILE", help="Output of the pipe of --as shell.  [default: standard output]")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Output of the pipe of --as shell.  [default: standard output]"
+)
 @options.common
 def history_command(file, show_as, source, output, **given):
     """Say how a product was made.
@@ -123,7 +132,9 @@ def history_command(file, show_as, source, output, **given):
 @click.command("dq", context_settings=SETTINGS)
 @click.argument("file", required=False, metavar="[FILE]")
 @click.option("--plane", metavar="NAME", help="Count in this extension only.")
-@click.option("--explain", metavar="VALUE|X,Y", help="Explain a value or names joined by +, or the pixel X,Y (from 1).")
+@click.option(
+    "--explain", metavar="VALUE|X,Y", help="Explain a value or names joined by +, or the pixel X,Y (from 1)."
+)
 @click.option("--list", "as_list", is_flag=True, help="List all flags.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.common
@@ -168,14 +179,24 @@ def dq_command(file, plane, explain, as_list, as_json, **given):
 @click.argument("file", default="-", metavar="[FILE]")
 @options.output
 @click.option("--plane", metavar="NAME", help="Extension to draw.  [default: SCI, or the first image]")
-@click.option("--stretch", type=click.Choice(STRETCHES), default="asinh", help="Scale of brightness.  [default: asinh]")
-@click.option("--int", "integration", type=click.IntRange(1), metavar="N", help="Integration to draw.  [default: 1]")
-@click.option("--group", type=click.IntRange(1), metavar="N", help="Group to draw.  [default: last minus first]")
+@click.option(
+    "--stretch", type=click.Choice(STRETCHES), default="asinh", help="Scale of brightness.  [default: asinh]"
+)
+@click.option(
+    "--int", "integration", type=click.IntRange(1), metavar="N", help="Integration to draw.  [default: 1]"
+)
+@click.option(
+    "--group", type=click.IntRange(1), metavar="N", help="Group to draw.  [default: last minus first]"
+)
 @click.option("--cmap", type=click.Choice(COLOUR_MAPS), default="gray", help="Colours.  [default: gray]")
-@click.option("--size", type=click.IntRange(16, 16384), default=1024, help="Largest side in pixels.  [default: 1024]")
+@click.option(
+    "--size", type=click.IntRange(16, 16384), default=1024, help="Largest side in pixels.  [default: 1024]"
+)
 @click.option("--terminal", is_flag=True, help="Draw in the terminal with coloured half blocks.")
 @options.common
-def preview_command(file, output, overwrite, plane, stretch, integration, group, cmap, size, terminal, **given):
+def preview_command(
+    file, output, overwrite, plane, stretch, integration, group, cmap, size, terminal, **given
+):
     """Draw a product as a PNG or in the terminal.
 
     Of a ramp the last minus the first group is drawn, of cubes the first plane.  Pixels that
@@ -201,7 +222,9 @@ def preview_command(file, output, overwrite, plane, stretch, integration, group,
     from jwcal.analysis.png import encode_png
 
     rgb, low, high = preview.picture(image, bad, size, size, stretch, cmap)
-    _write(encode_png(rgb, {"Title": f"{title}, {stretch} {low:.6g} to {high:.6g}"}), output or "-", overwrite)
+    _write(
+        encode_png(rgb, {"Title": f"{title}, {stretch} {low:.6g} to {high:.6g}"}), output or "-", overwrite
+    )
     return 0
 
 

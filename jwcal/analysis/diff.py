@@ -66,11 +66,11 @@ def compare(left, right, *, rtol=0.0, atol=0.0, keywords=True, ignore=()):
 
 
 def _by_title(fits, ignore):
-    out = {}
-    for title, hdu in zip(planes.titles(fits), fits.hdus, strict=True):
-        if hdu.name not in IGNORED_EXTENSIONS and hdu.name not in ignore:
-            out[title] = hdu
-    return out
+    return {
+        title: hdu
+        for title, hdu in zip(planes.titles(fits), fits.hdus, strict=True)
+        if hdu.name not in IGNORED_EXTENSIONS and hdu.name not in ignore
+    }
 
 
 # -- keywords
@@ -101,7 +101,12 @@ def _keywords(title, one, two, ignore, rtol, atol):
 
 def _agree(left, right, rtol, atol):
     numbers = (int, float)
-    if isinstance(left, bool) or isinstance(right, bool) or not isinstance(left, numbers) or not isinstance(right, numbers):
+    if (
+        isinstance(left, bool)
+        or isinstance(right, bool)
+        or not isinstance(left, numbers)
+        or not isinstance(right, numbers)
+    ):
         return type(left) is type(right) and left == right
     return left == right or abs(left - right) <= atol + rtol * abs(right)
 
@@ -198,7 +203,7 @@ def _nan(array):
 
 def _flags(title, one, two):
     pixels = differing = 0
-    by_bit = {}
+    by_bit: dict[int, list[int]] = {}
     for index, box in planes.pieces(one.shape):
         left = planes.standard_flags(one.read(index=index or None, box=box)).astype("u8", copy=False)
         right = planes.standard_flags(two.read(index=index or None, box=box)).astype("u8", copy=False)
@@ -231,7 +236,9 @@ def _tables(title, one, two, rtol, atol):
     for name in (*(left.dtype.names or ()), *(right.dtype.names or ())):
         if name not in names:
             where = "left" if name in (left.dtype.names or ()) else "right"
-            found.append({"where": title, "kind": "table", "column": name, "text": f"only in the {where} file"})
+            found.append(
+                {"where": title, "kind": "table", "column": name, "text": f"only in the {where} file"}
+            )
     if len(left) != len(right):
         return [*found, {"where": title, "kind": "table", "text": f"{len(left)} and {len(right)} rows"}]
     for name in names:

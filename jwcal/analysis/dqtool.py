@@ -47,7 +47,7 @@ def parse_value(text):
 
 
 def explain(value):
-    """Flags set in a value: dict with ``value`` and ``flags`` (see `flag_table`)."""
+    """Return the flags set in a value: dict with ``value`` and ``flags`` (see `flag_table`)."""
     return {"value": value, "flags": [f for f in flag_table() if value & f["value"]]}
 
 
@@ -92,7 +92,9 @@ def count(fits, plane=None):
             chosen[title] = hdu
     if not chosen:
         known = ", ".join(h.name for h in fits.hdus if planes.is_flags(h)) or "none"
-        raise InputError(f"{fits.label}: no flags in {plane.upper() if plane else 'this file'} (planes of flags: {known})")
+        raise InputError(
+            f"{fits.label}: no flags in {plane.upper() if plane else 'this file'} (planes of flags: {known})"
+        )
     return {t: planes.count_flags(h, planes.flag_translation(fits, h)) for t, h in chosen.items()}
 
 
@@ -128,14 +130,14 @@ def pixel(fits, x, y):
     for title, hdu in zip(planes.titles(fits), fits.hdus, strict=True):
         if not planes.is_image(hdu) or hdu.shape[-2:] != frame:
             continue
-        column = hdu.read(box=box)[..., 0, 0]
         if len(hdu.shape) == 4:
             continue
+        column = hdu.read(box=box).reshape(-1)
         if planes.is_flags(hdu):
             flags = planes.standard_flags(column, planes.flag_translation(fits, hdu))
-            out["flags"][title] = [_flags(v) for v in flags.reshape(-1).tolist()]
+            out["flags"][title] = [_flags(v) for v in flags.tolist()]
         else:
-            out["values"][title] = [_number(v) for v in column.reshape(-1).tolist()]
+            out["values"][title] = [_number(v) for v in column.tolist()]
     sci, group = fits.get("SCI"), fits.get("GROUPDQ")
     if sci is not None and len(sci.shape) == 4:
         values = sci.read(box=box)[..., 0, 0].tolist()
@@ -144,7 +146,10 @@ def pixel(fits, x, y):
             flags = group.read(box=box)[..., 0, 0].tolist()
         for i, ramp in enumerate(values):
             out["groups"].append(
-                [{"value": _number(v), **({"flags": _flags(flags[i][g])} if flags else {})} for g, v in enumerate(ramp)]
+                [
+                    {"value": _number(v), **({"flags": _flags(flags[i][g])} if flags else {})}
+                    for g, v in enumerate(ramp)
+                ]
             )
     return out
 
@@ -168,7 +173,9 @@ def _on_detector(fits, x, y):
 def render_value(explained):
     """Explanation of a value as text (see `explain`)."""
     value = explained["value"]
-    lines = [f"{value} = 0x{value:X}: {' + '.join(f['name'] for f in explained['flags']) or 'no flag: a good pixel'}"]
+    lines = [
+        f"{value} = 0x{value:X}: {' + '.join(f['name'] for f in explained['flags']) or 'no flag: a good pixel'}"
+    ]
     lines += [_flag_line(f) for f in explained["flags"]]
     return "\n".join(lines) + "\n"
 
@@ -183,7 +190,7 @@ def _flag_line(flag):
 
 
 def render_counts(label, counts):
-    """Counts as text (see `count`)."""
+    """Render counts as text (see `count`)."""
     lines = []
     for title, flags in counts.items():
         total = max(flags["pixels"], 1)
@@ -191,7 +198,8 @@ def render_counts(label, counts):
         rows = [("no flag", flags["good"]), *flags["flags"].items()]
         width = len(str(max(n for _, n in rows)))
         lines += [
-            f"  {name:<16} {n:>{width}} {n / total:8.3%}  {dq.MEANING.get(name, '')}".rstrip() for name, n in rows
+            f"  {name:<16} {n:>{width}} {n / total:8.3%}  {dq.MEANING.get(name, '')}".rstrip()
+            for name, n in rows
         ]
     return "\n".join(lines) + "\n"
 

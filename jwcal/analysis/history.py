@@ -17,7 +17,7 @@ _INPUT = "jwcal-input-placeholder"
 
 
 def read(path):
-    """Processing that a product records.
+    """Read the processing that a product records.
 
     Parameters
     ----------
@@ -60,11 +60,17 @@ def read(path):
         table = fits.get(provenance.TABLE)
         if table is None or table.kind != "table":
             steps = [
-                {"keyword": key, "step": header.comment(key) or key, "status": state} for key, state in states.items()
+                {"keyword": key, "step": header.comment(key) or key, "status": state}
+                for key, state in states.items()
             ]
             return {**out, "complete": False, "steps": steps, "references": references}
         rows = provenance.from_table(table.table())
-        return {**out, "complete": True, "steps": [_entry(row, fits.label) for row in rows], "references": references}
+        return {
+            **out,
+            "complete": True,
+            "steps": [_entry(row, fits.label) for row in rows],
+            "references": references,
+        }
 
 
 def _entry(row, label):
@@ -73,7 +79,9 @@ def _entry(row, label):
         params = {str(k): {"value": v[0], "origin": str(v[1])} for k, v in params.items()}
         refs = {str(k): {"path": str(v[0]), "sha256": str(v[1])} for k, v in refs.items()}
     except (ValueError, TypeError, AttributeError, LookupError):
-        raise InputError(f"{label}: the {provenance.TABLE} table is damaged at step {row['STEP']!r}") from None
+        raise InputError(
+            f"{label}: the {provenance.TABLE} table is damaged at step {row['STEP']!r}"
+        ) from None
     return {
         "step": row["STEP"],
         "status": row["STATUS"],
@@ -86,7 +94,7 @@ def _entry(row, label):
 
 
 def render(record):
-    """A record as text for people.
+    """Render a record as text for people.
 
     Parameters
     ----------
@@ -150,7 +158,9 @@ def shell(record, source=None, output=None):
 
     label = record["file"]
     if not record["complete"]:
-        raise InputError(f"{label}: made by {record['software'] or 'another program'}; its parameters are not recorded")
+        raise InputError(
+            f"{label}: made by {record['software'] or 'another program'}; its parameters are not recorded"
+        )
     if not record["steps"]:
         raise InputError(f"{label}: no processing is recorded")
     if record["product"] is None:
@@ -181,9 +191,13 @@ def _step_of(entry, label):
     except UsageError as exc:
         raise InputError(foreign if entry["code"] else f"{label}: {exc}") from None
     if bool(code) != bool(entry["code"]):
-        raise InputError(foreign if entry["code"] else f"{label}: step {name} is now {code}; the built-in one is hidden")
+        raise InputError(
+            foreign if entry["code"] else f"{label}: step {name} is now {code}; the built-in one is hidden"
+        )
     if entry["version"] not in ("", __version__):
-        log.warning("%s: step %s was made by version %s, this is %s", label, name, entry["version"], __version__)
+        log.warning(
+            "%s: step %s was made by version %s, this is %s", label, name, entry["version"], __version__
+        )
     return step
 
 
@@ -206,7 +220,11 @@ def _words(entry, step, record):
     missing = re.fullmatch(r"no (\S+) reference \((.*)\)", reason)
     if missing:
         return words + _why_missing(*missing.groups())
-    if not reason.startswith("does not apply") and any(r.missing != "optional" for r in step.refs) and not entry["refs"]:
+    if (
+        not reason.startswith("does not apply")
+        and any(r.missing != "optional" for r in step.refs)
+        and not entry["refs"]
+    ):
         # The step looked at its references and then declined; without them it cannot decide again.
         return words + off
     return [*words, *_settings(entry, step, record)]

@@ -224,12 +224,18 @@ def render(facts):
 
     if "product" in facts:
         say("product", _product_text(facts))
-    say("instrument", " ".join(str(facts["instrument"][k]) for k in FACTS["instrument"][1:] if k in facts["instrument"]))
+    say(
+        "instrument",
+        " ".join(str(facts["instrument"][k]) for k in FACTS["instrument"][1:] if k in facts["instrument"]),
+    )
     say("mode", _mode_text(facts["mode"]))
     say("readout", _readout_text(facts["readout"]))
     say("times", _times_text(facts["times"]))
     say("observed", _observation_text(facts["observation"]))
-    say("made by", ", ".join(str(facts["software"][k]) for k in ("CAL_VER", "CRDS_CTX") if k in facts["software"]))
+    say(
+        "made by",
+        ", ".join(str(facts["software"][k]) for k in ("CAL_VER", "CRDS_CTX") if k in facts["software"]),
+    )
     extensions = facts.get("extensions", ())
     width = max([len(e["name"]) for e in extensions], default=0)
     for number, ext in enumerate(extensions):
@@ -302,8 +308,16 @@ def _count(number, noun):
 
 
 def _times_text(times):
-    words = {"TFRAME": "frame", "TGROUP": "group", "EFFINTTM": "integration", "EFFEXPTM": "exposure", "DURATION": "duration"}
-    return ", ".join(f"{words[k]} {number_text(v)} s" for k, v in times.items() if isinstance(v, (int, float)))
+    words = {
+        "TFRAME": "frame",
+        "TGROUP": "group",
+        "EFFINTTM": "integration",
+        "EFFEXPTM": "exposure",
+        "DURATION": "duration",
+    }
+    return ", ".join(
+        f"{words[k]} {number_text(v)} s" for k, v in times.items() if isinstance(v, (int, float))
+    )
 
 
 def _observation_text(facts):
@@ -351,7 +365,7 @@ def _statistics_text(stats):
 
 
 def flag_lines(flags):
-    """Counts of flags as short lines of text.
+    """Write counts of flags as short lines of text.
 
     Parameters
     ----------
@@ -369,7 +383,7 @@ def flag_lines(flags):
 
 
 def _wrapped(items, width=96):
-    lines = []
+    lines: list[str] = []
     for item in items:
         if lines and len(lines[-1]) + len(item) + 2 <= width:
             lines[-1] += f", {item}"
@@ -389,5 +403,5 @@ def size_text(number):
 
 
 def number_text(value):
-    """A number in at most six significant figures."""
+    """Write a number in at most six significant figures."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -100,7 +100,7 @@ def count_flags(hdu, pairs=None):
         name, by rising bit; flags that nobody carries are left out.
     """
     total = good = 0
-    by_bit = {}
+    by_bit: dict[int, int] = {}
     for raw in read_pieces(hdu):
         array = standard_flags(raw, pairs)
         total += array.size
@@ -118,7 +118,7 @@ def count_flags(hdu, pairs=None):
 
 
 def standard_flags(array, pairs=None):
-    """Flags as unsigned integers with the standard bits.
+    """Return flags as unsigned integers with the standard bits.
 
     Parameters
     ----------

@@ -93,7 +93,9 @@ def _do_not_use(fits, frame, index):
         if hdu is not None and planes.is_flags(hdu) and hdu.shape[-2:] == frame:
             lead = index[: len(hdu.shape) - 2]
             if len(lead) == len(hdu.shape) - 2 and all(k < n for k, n in zip(lead, hdu.shape, strict=False)):
-                flags = planes.standard_flags(hdu.read(index=tuple(lead) or None), planes.flag_translation(fits, hdu))
+                flags = planes.standard_flags(
+                    hdu.read(index=tuple(lead) or None), planes.flag_translation(fits, hdu)
+                )
                 return (flags & flags.dtype.type(DQ["DO_NOT_USE"])) != 0
     return np.zeros(frame, bool)
 
@@ -168,7 +170,9 @@ def scale(image, stretch="asinh"):
     if not high > low:
         high = low + max(1.0, abs(low))
     with np.errstate(invalid="ignore", over="ignore"):
-        levels = np.clip((np.nan_to_num(image.astype("f8"), nan=low, posinf=high, neginf=low) - low) / (high - low), 0, 1)
+        levels = np.clip(
+            (np.nan_to_num(image.astype("f8"), nan=low, posinf=high, neginf=low) - low) / (high - low), 0, 1
+        )
         if stretch == "asinh":
             soft = min(max(3 * noise / (high - low), 1e-4), 1.0)
             levels = np.arcsinh(levels / soft) / np.arcsinh(1 / soft)

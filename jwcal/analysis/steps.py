@@ -19,7 +19,11 @@ def listing():
         {"name": command.replace("-", "_"), "command": command, "group": entry[2], "summary": entry[3]}
         for command, entry in STEPS.items()
     ]
-    return {"steps": steps, "pipelines": [describe_pipeline(n) for n in pipeline.names()], "plugins": _plugins()}
+    return {
+        "steps": steps,
+        "pipelines": [describe_pipeline(n) for n in pipeline.names()],
+        "plugins": _plugins(),
+    }
 
 
 def _plugins():
@@ -81,7 +85,7 @@ def describe_pipeline(name):
 
 
 def describe_step(step, code=""):
-    """Declaration of a step as JSON-ready data.
+    """Return the declaration of a step as JSON-ready data.
 
     Parameters
     ----------
@@ -143,7 +147,7 @@ def describe_step(step, code=""):
 
 
 def render_listing(facts):
-    """Listing as text (see `listing`)."""
+    """Render the listing as text (see `listing`)."""
     lines = []
     group = None
     width = max([len(s["command"]) for s in facts["steps"]], default=0)
@@ -168,7 +172,9 @@ def _pipeline_lines(entry):
     for branch in entry["branches"]:
         who = ", ".join(branch["instruments"] or ["all instruments"])
         words = [
-            s if isinstance(s, str) else str(s.get("step") or s.get("name") or " ".join(map(str, s.get("exec", ()))))
+            s
+            if isinstance(s, str)
+            else str(s.get("step") or s.get("name") or " ".join(map(str, s.get("exec", ()))))
             for s in branch["steps"]
         ]
         lines += [f"    {who}:", f"      {' '.join(w.replace('_', '-') for w in words)}"]
@@ -194,7 +200,9 @@ def render(facts):
         lines.append("  references")
         for ref in facts["references"]:
             held = ", ".join(ref["planes"])
-            lines.append(f"    {ref['option']:<20} {missing_text(ref['missing'])}{'; ' + held if held else ''} ({ref['keyword']})")
+            lines.append(
+                f"    {ref['option']:<20} {missing_text(ref['missing'])}{'; ' + held if held else ''} ({ref['keyword']})"
+            )
     lines.append("  parameters")
     for p in facts["parameters"]:
         lines.append(f"    {p['option']:<32} {p['help']} [{parameter_notes(p)}]")
@@ -202,7 +210,7 @@ def render(facts):
 
 
 def missing_text(missing):
-    """What happens when a reference is missing, in words."""
+    """Say what happens when a reference is missing."""
     return {"skip": "skipped without it", "error": "required", "optional": "used if given"}[missing]
 
 
@@ -223,7 +231,7 @@ def parameter_notes(p):
 
 
 def value_text(value):
-    """A default as people write it."""
+    """Write a default as people do."""
     if value is None:
         return "not set"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -72,7 +72,7 @@ def _list(rows):
 
 
 def term(head, text):
-    """An entry of a list of terms; `head` is set as it is, in bold."""
+    """Make an entry of a list of terms; `head` is set as it is, in bold."""
     return [".TP", f"\\fB{plain(head)}\\fR", marked(text) or "\\&"]
 
 
@@ -82,5 +82,5 @@ def example(lines):
 
 
 def page(lines):
-    """The finished page."""
+    """Join the lines of a page."""
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import re
 import threading
 
@@ -285,6 +286,9 @@ class FitsOutput:
         self._append(header_bytes, nbytes)
         try:
             with self.gate:
+                if nbytes >= CHUNK and os.fstat(source).st_size >= offset + nbytes and self._target.lends:
+                    self._target.borrow(source, offset, start, nbytes)
+                    return
                 done = copy_range(source, offset, self.fd, start, nbytes)
         except OSError as exc:
             raise output_error(self.label, exc) from None
@@ -324,8 +328,6 @@ class FitsOutput:
         BrokenPipeError
             If the output is a pipe without reader.
         """
-        import os
-
         try:
             if self._extensions < 0:
                 raise ValueError("a FITS file needs a primary header")

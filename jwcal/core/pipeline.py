@@ -325,9 +325,8 @@ class _Run:
         status = "COMPLETE" if reason is None else "SKIPPED"
         if reason is not None:
             log.info("%s: skipped, %s", step.name, reason)
-            paths = {}
         for ref in step.refs:
-            if paths.get(ref.kind):
+            if reason is None and paths.get(ref.kind):
                 meta.set(ref.header_keyword, Path(paths[ref.kind]).name)
         if step.status:
             meta.set(step.status, status)

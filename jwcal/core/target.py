@@ -41,6 +41,8 @@ class FileTarget:
         If the file exists and may not be replaced, or cannot be made.
     """
 
+    lends = False
+
     def __init__(self, path, overwrite):
         self.label = path
         self.overwrite = overwrite
@@ -148,11 +150,28 @@ class StreamTarget:
         Name for messages.
     """
 
+    lends = True
+
     def __init__(self, fd, label):
         self._out = fd
         self.label = label
         self._spool = Spool()
         self.fd = self._spool.fd
+        self._borrowed: list[tuple[int, int, int, int]] = []
+
+    def borrow(self, fd, offset, start, count):
+        """Send bytes of another open file at a place of the output, without keeping a copy.
+
+        Parameters
+        ----------
+        fd : int
+            Seekable file, which must not change until the output is complete.
+        offset : int
+            Place in that file.
+        start, count : int
+            Place in the output, and number of bytes; places must rise from call to call.
+        """
+        self._borrowed.append((start, count, os.dup(fd), offset))
 
     def reserve(self, size):
         """Move to disk what has become too large for memory."""
@@ -172,13 +191,12 @@ class StreamTarget:
             status = os.fstat(self._out)
             if stat.S_ISFIFO(status.st_mode):
                 widen_pipe(self._out)
-            done = self._send(size)
-            while done < size:
-                data = os.pread(self.fd, min(CHUNK, size - done), done)
-                if not data:
-                    raise OutputError(f"{self.label}: the held-back output is incomplete")
-                write_all(self._out, data)
-                done += len(data)
+            done = 0
+            for start, count, fd, offset in self._borrowed:
+                self._send(self.fd, done, start)
+                self._send(fd, offset, offset + count)
+                done = start + count
+            self._send(self.fd, done, size)
             if stat.S_ISREG(status.st_mode):
                 os.fsync(self._out)
         except BrokenPipeError:
@@ -188,11 +206,10 @@ class StreamTarget:
         finally:
             self.abort()
 
-    def _send(self, size):
-        done = 0
-        while done < size:
+    def _send(self, fd, done, end):
+        while done < end:
             try:
-                sent = os.sendfile(self._out, self.fd, done, min(size - done, 1 << 30))
+                sent = os.sendfile(self._out, fd, done, min(end - done, 1 << 30))
             except BlockingIOError:
                 wait_writable(self._out)
                 continue
@@ -203,11 +220,19 @@ class StreamTarget:
             if not sent:
                 break
             done += sent
-        return done
+        while done < end:
+            data = os.pread(fd, min(CHUNK, end - done), done)
+            if not data:
+                raise OutputError(f"{self.label}: the held-back output is incomplete")
+            write_all(self._out, data)
+            done += len(data)
 
     def abort(self):
         """Forget everything."""
         self._spool.close()
+        for _, _, fd, _ in self._borrowed:
+            os.close(fd)
+        self._borrowed = []
         if self._out > 2:
             os.close(self._out)
         self._out = -1
@@ -223,6 +248,8 @@ class GzipTarget:
     overwrite : bool
         Whether a file of that name may be replaced.
     """
+
+    lends = False
 
     def __init__(self, path, overwrite):
         self._file = FileTarget(path, overwrite)

@@ -69,8 +69,6 @@ def jump(tile, refs, p):
         tile.all_dnu, p.minimum_groups, p.minimum_sigclip_groups, p.min_diffs_single_pass, p.only_use_ints
     )
     plan.method = method
-    if method is None:
-        return
     found = flag_jumps(
         tile["SCI"],
         tile["GROUPDQ"],
@@ -101,8 +99,9 @@ def _(exposure, refs, p):
         (p.after_jump_flag_dn2, p.after_jump_flag_time2),
     ):
         groups = int(time // group_time)
-        electrons = dn * float(np.nanmedian(refs["gain"].read("SCI", dtype="f4"))) if groups > 0 else 0.0
-        after.append((electrons, groups))
+        # In single precision, as the official step has it.
+        electrons = np.float32(dn) * np.nanmedian(refs["gain"].read("SCI", dtype="f4")) if groups > 0 else 0.0
+        after.append((float(electrons), groups))
     rules = {
         "nframes": exposure.meta["NFRAMES"],
         "limit": p.rejection_threshold,

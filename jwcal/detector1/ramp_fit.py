@@ -51,12 +51,14 @@ def ramp_fit(tile, refs, p):
     Exit 6 when every pixel is saturated from the first group on, or no group can be used.
     """
     plan = tile.plan
-    sci, gdq = tile["SCI"], tile["GROUPDQ"]
+    sci, gdq, all_dnu = tile["SCI"], tile["GROUPDQ"], tile.all_dnu
     if plan.window is not None:
         first, last = plan.window
+        all_dnu = all_dnu.copy()
+        all_dnu[:, :first] = all_dnu[:, last + 1 :] = True
         gdq[:, :first] |= np.uint8(DQ["DO_NOT_USE"])
         gdq[:, last + 1 :] |= np.uint8(DQ["DO_NOT_USE"])
-    start, stop = plan.cut(tile.all_dnu)
+    start, stop = plan.cut(all_dnu)
     sci, gdq = sci[:, start:stop], gdq[:, start:stop]
     lit = (gdq[:, 0] & DQ["SATURATED"]) == 0
     y0, y1, x0, x1 = tile.core
@@ -68,7 +70,31 @@ def ramp_fit(tile, refs, p):
         rate, rateints = fit_ramps(*arrays, dark, zero)
         return {"rate": rate, "rateints": rateints}
     rate, rateints, segments = fit_segments(*arrays, dark, zero)
-    return {"rate": rate, "rateints": rateints, "fitopt": segments}
+    most = {"CRMAG": jump_limit(tile["SCI"].shape[1])}
+    fitopt = {
+        name: _padded(plane, most.get(name, segment_limit(tile["SCI"].shape[1])))
+        for name, plane in segments.items()
+    }
+    return {"rate": rate, "rateints": rateints, "fitopt": fitopt}
+
+
+def segment_limit(ngroup):
+    """Return the number of segments a ramp of `ngroup` groups can have at most."""
+    return ngroup // 2 + 1
+
+
+def jump_limit(ngroup):
+    """Return the number of jumps a ramp of `ngroup` groups can have at most, but not 0."""
+    return max(ngroup - 1, 1)
+
+
+def _padded(plane, length):
+    """Lengthen the second axis of a plane of segments or jumps with zeros."""
+    if plane.ndim == 3 or plane.shape[1] == length:
+        return plane
+    out = np.zeros((plane.shape[0], length, *plane.shape[2:]), plane.dtype)
+    out[:, : plane.shape[1]] = plane
+    return out
 
 
 @ramp_fit.setup

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jwcal.kernels._lib import native, plane, ptr, ramp_layout
+from jwcal.kernels._lib import native, plane, ramp_layout
 
-METHODS = ("iterative", "single-pass", "clip-integrations", "clip-all", "none")
+METHODS = ("iterative", "single-pass", "clip-integrations", "clip-all")
 DNU, SATURATED, JUMP = 1, 2, 4
 
 
@@ -22,9 +22,9 @@ class JumpRules:
 
     Attributes
     ----------
-    method : str
-        One of `METHODS`; see `choose_method`.  With "none" only gain and contradictory flags
-        are treated.
+    method : str or None
+        One of `METHODS`; see `choose_method`.  Without a method only gain and contradictory
+        flags are treated.
     nframes : int
         Averaged frames per group.
     limit, limit_four, limit_three : float
@@ -41,7 +41,7 @@ class JumpRules:
         Bit set in the pixel flags, with DO_NOT_USE, where the gain is NaN, zero or negative.
     """
 
-    method: str = "iterative"
+    method: str | None = "iterative"
     nframes: int = 1
     limit: float = 4.0
     limit_four: float = 5.0
@@ -90,8 +90,8 @@ def choose_method(all_dnu, minimum_groups=3, minimum_sigclip_groups=100, min_dif
 
     Returns
     -------
-    str
-        One of `METHODS`; "none" when there are too few groups.
+    str or None
+        One of `METHODS`; None when there are too few groups.
     """
     nint, ngroup = all_dnu.shape
     flagged = all_dnu.sum(axis=1)
@@ -101,7 +101,7 @@ def choose_method(all_dnu, minimum_groups=3, minimum_sigclip_groups=100, min_dif
     if not only_use_ints and nint * ngroup - int(flagged.sum()) >= minimum_sigclip_groups:
         return "clip-all"
     if usable < minimum_groups:
-        return "none"
+        return None
     return "single-pass" if usable - 1 >= min_diffs_single_pass else "iterative"
 
 
@@ -153,7 +153,7 @@ def flag_jumps(sci, gdq, pdq, gain, rnoise, rules, core=None):
         return flag_jumps_numpy(sci, gdq, pdq, gain, rnoise, rules, core)
     args = _Args(
         *(array.ctypes.data for array in (sci, gdq, pdq, gain, rnoise)), *strides, nint, ngroup, ny, nx,
-        (ctypes.c_ssize_t * 4)(*(core or (0, ny, 0, nx))), METHODS.index(rules.method), rules.neighbours,
+        (ctypes.c_ssize_t * 4)(*(core or (0, ny, 0, nx))), METHODS.index(rules.method) if rules.method else len(METHODS), rules.neighbours,
         rules.nframes, rules.limit, rules.limit_four, rules.limit_three, rules.min_ratio, rules.max_ratio,
         rules.after[0][0], rules.after[1][0], rules.after[0][1], rules.after[1][1], rules.no_gain, 0,
     )  # fmt: skip
@@ -172,12 +172,12 @@ def flag_jumps_numpy(sci, gdq, pdq, gain, rnoise, rules, core=None):
         data[(gdq & (DNU | SATURATED)) != 0] = np.nan
         diff = np.diff(data, axis=1).reshape(-1, ny, nx)
         rn2 = ((rnoise * gain) ** 2).astype(np.float64)
-        if rules.method != "none":
+        if rules.method:
             found = _SEARCH[rules.method](diff, nint, rn2, rules).reshape(nint, ngroup - 1, ny, nx)
             gdq[:, 1:] |= np.where(found, np.uint8(JUMP), np.uint8(0))
         primary = int(np.count_nonzero(gdq[..., y0:y1, x0:x1] & JUMP))
         gdq[((gdq & JUMP) != 0) & ((gdq & (DNU | SATURATED)) != 0)] &= np.uint8(0xFF ^ JUMP)
-        if rules.method == "none":
+        if not rules.method:
             return primary
         if rules.neighbours or rules.after[0][1] or rules.after[1][1]:
             median = _median(np.sort(diff, axis=0), (~np.isnan(diff)).sum(axis=0))
@@ -294,11 +294,11 @@ def _clip(values, rules):
     return np.isfinite(values) & ((values < low) | (values > high))
 
 
-_SEARCH = dict(zip(METHODS[:4], (_iterative, _single_pass, _clip_integrations, _clip_all), strict=True))
+_SEARCH = dict(zip(METHODS, (_iterative, _single_pass, _clip_integrations, _clip_all), strict=True))
 
 
 def _flag_neighbours(diff, gdq, median, sigma, rules):
-    nint, ngroup = gdq.shape[:2]
+    ngroup = gdq.shape[1]
     for k in range(len(diff)):
         dq = gdq[k // (ngroup - 1), k % (ngroup - 1) + 1]
         ratio = np.abs(diff[k] - median) / sigma

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from jwcal.kernels._lib import native, plane, ptr, ramp_layout
+from jwcal.kernels._lib import native, plane, ramp_layout
 
 DNU, SATURATED, JUMP, PERSISTENCE, CHARGELOSS = 1, 2, 4, 32, 128
 PLANES = ("SCI", "ERR", "VAR_POISSON", "VAR_RNOISE")
@@ -168,7 +168,7 @@ def fit_ramps(sci, gdq, pdq, gain, rnoise, timing, dark=None, zero=None):
 
 
 def _check(sci, gdq, pdq, gain, rnoise, dark, zero):
-    nint, ngroup, ny, nx = sci.shape
+    nint, _, ny, nx = sci.shape
     ramp_layout(sci, np.float32, "sci")
     ramp_layout(gdq, np.uint8, "gdq")
     if gdq.shape != sci.shape:
@@ -219,7 +219,7 @@ def fit_segments(sci, gdq, pdq, gain, rnoise, timing, dark=None, zero=None):
 class _Fit:
     """The twin's fit of one tile, in float64 arrays of all its pixels."""
 
-    def __init__(self, sci, gdq, pdq, gain, rnoise, timing, dark, zero, keep=False):  # noqa: PLR0913
+    def __init__(self, sci, gdq, pdq, gain, rnoise, timing, dark, zero, keep=False):
         self.shape = sci.shape
         nint, ngroup, ny, nx = sci.shape
         self.nint, self.ngroup, self.timing, self.keep = nint, ngroup, timing, keep
@@ -332,8 +332,7 @@ class _Fit:
     def _read_variance(self, length, time):
         r = self.noise / time
         rden = length * length * length - length
-        variance = 12.0 * r * r / (rden * self.gain * self.gain)
-        return variance
+        return 12.0 * r * r / (rden * self.gain * self.gain)
 
     def _fit(self, i, start, length):
         """Fit one segment per pixel: slope, Poisson and read variance, and the optional values."""

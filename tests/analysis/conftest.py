@@ -49,12 +49,15 @@ def rate(tmp_path):
 def ramp(tmp_path_factory):
     """A ramp made by two commands, in a folder with its references."""
     from jwcal.core.api import run_step
+    from jwcal.core.exposure import open_exposure
     from jwcal.core.registry import find_step
 
     folder = tmp_path_factory.mktemp("ramp")
     raw = make_exposure(folder, nint=2, ngroup=4)
-    done = run_step(find_step("dq_init")[0], str(raw.uncal), refs=str(raw.refs))
+    exposure = open_exposure(str(raw.uncal))
+    done = run_step(find_step("dq_init")[0], exposure, refs=str(raw.refs))
     done = run_step(find_step("saturation")[0], done, refs=str(raw.refs), params={"n_pix_grow_sat": 0})
     path = folder / "x_ramp.fits"
     done.write(str(path))
+    exposure.fits.close()
     return path

@@ -129,9 +129,13 @@ def test_columns_of_variable_length(invoke, tmp_path):
 
     paths = []
     for k in (1, 2):
-        column = fits.Column("V", "PD()", array=np.array([np.array([1.0, 2]), np.array([float(k)])], dtype=object))
+        column = fits.Column(
+            "V", "PD()", array=np.array([np.array([1.0, 2]), np.array([float(k)])], dtype=object)
+        )
         paths.append(tmp_path / f"{k}.fits")
-        fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([column], name="T")]).writeto(paths[-1])
+        fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([column], name="T")]).writeto(
+            paths[-1]
+        )
     (found,) = compare(invoke, *paths)
     assert "variable length" in found["text"]
     assert compare(invoke, paths[0], paths[0]) == []

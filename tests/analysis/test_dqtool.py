@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +87,16 @@ def test_pixel_of_a_ramp(invoke, ramp):
     assert found["groups"][1][3]["flags"]["names"] == ["DO_NOT_USE"]
     text = invoke("dq", ramp, "--explain", "11,11").out.decode()
     assert text.count("group ") == 8
+
+
+def test_pixel_of_a_reference_file_is_told_in_standard_flags(invoke, tmp_path):
+    rows = np.array([(1, 2, "HOT")], [("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S20")])
+    dq = np.zeros((4, 4), "u1")
+    dq[1, 2] = 2
+    found = answer(
+        invoke, write(tmp_path / "m.fits", {"DQ": dq}, tables={"DQ_DEF": rows}), "--explain", "3,2"
+    )
+    assert found["flags"]["DQ"][0]["names"] == ["HOT"]
 
 
 def test_pixel_of_a_raw_exposure_has_no_flags(invoke, exposure):

@@ -23,7 +23,9 @@ def replay(script, folder, *args):
     program.chmod(0o755)
     env = {**os.environ, **EPOCH, "PATH": f"{program.parent}:{os.environ['PATH']}"}
     (folder / "again.sh").write_text(script)
-    return subprocess.run(["bash", folder / "again.sh", *map(str, args)], env=env, capture_output=True, check=False)
+    return subprocess.run(
+        ["bash", folder / "again.sh", *map(str, args)], env=env, capture_output=True, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,16 @@ def chain(jwcal, raw, tmp_path):
     calls = [
         ["group-scale", str(raw.uncal)],
         ["dq-init", "--refs", refs],
-        ["saturation", "--refs", refs, "--n-pix-grow-sat", "3", "--no-use-readpatt", "--ref-superbias", "N/A"],
+        [
+            "saturation",
+            "--refs",
+            refs,
+            "--n-pix-grow-sat",
+            "3",
+            "--no-use-readpatt",
+            "--ref-superbias",
+            "N/A",
+        ],
         ["ipc"],
         ["superbias"],
         ["reset", "--refs", refs],
@@ -117,6 +128,23 @@ def test_slopes_again(invoke, jwcal, raw, tmp_path, product, named, whole):
         assert target.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize("ngroup", [1, 2])
+def test_steps_that_decline_the_data_decline_again(invoke, jwcal, tmp_path, ngroup):
+    raw = make_exposure(tmp_path / "short", nint=1, ngroup=ngroup)
+    made = tmp_path / "made" / "x_rate.fits"
+    made.parent.mkdir()
+    done = jwcal("run", "detector1", *raw.args, "-o", made, env=EPOCH)
+    assert done.code == 0, done.err
+    steps = {s["step"]: s for s in json.loads(invoke("history", made, "--as", "json").out)["steps"]}
+    assert "at least three" in steps["jump"]["reason"]
+    target = tmp_path / "again" / "x_rate.fits"
+    target.parent.mkdir()
+    shell = invoke("history", made, "--as", "shell", "--input", raw.uncal, "-o", target)
+    again = replay(shell.out.decode(), tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert target.read_bytes() == made.read_bytes()
+
+
 def test_changed_and_missing_references_are_told(invoke, raw, tmp_path):
     mask = tmp_path / "mask.fits"
     mask.write_bytes((raw.refs / "mask.fits").read_bytes())
@@ -136,7 +164,10 @@ def test_changed_and_missing_references_are_told(invoke, raw, tmp_path):
 def test_other_programs(invoke, rate):
     record = json.loads(invoke("history", rate, "--as", "json").out)
     assert not record["complete"]
-    assert [(s["keyword"], s["status"]) for s in record["steps"]] == [("S_DQINIT", "COMPLETE"), ("S_IPC", "SKIPPED")]
+    assert [(s["keyword"], s["status"]) for s in record["steps"]] == [
+        ("S_DQINIT", "COMPLETE"),
+        ("S_IPC", "SKIPPED"),
+    ]
     assert "crds://mask.fits" in invoke("history", rate).out.decode()
     done = invoke("history", rate, "--as", "shell")
     assert done.code == 3
@@ -150,7 +181,14 @@ def test_raw_file_has_no_history(invoke, raw):
 
 
 def recorded(path, **columns):
-    row = {**dict.fromkeys(COLUMNS, ""), "STEP": "dq_init", "STATUS": "COMPLETE", "PARAMS": "{}", "REFS": "{}", **columns}
+    row = {
+        **dict.fromkeys(COLUMNS, ""),
+        "STEP": "dq_init",
+        "STATUS": "COMPLETE",
+        "PARAMS": "{}",
+        "REFS": "{}",
+        **columns,
+    }
     return write(path, rate_planes(), RATE_HEADER, {"PROVENANCE": to_table([row])})
 
 
@@ -188,7 +226,9 @@ def test_a_default_that_has_changed_is_written_out(invoke, tmp_path):
 
 def test_product_that_no_pipe_makes(invoke, tmp_path):
     rows = to_table([{**dict.fromkeys(COLUMNS, "{}"), "STEP": "dq_init", "STATUS": "COMPLETE"}])
-    path = write(tmp_path / "x_fitopt.fits", {"SLOPE": np.zeros((1, 1, 4, 4), "f4")}, {}, {"PROVENANCE": rows})
+    path = write(
+        tmp_path / "x_fitopt.fits", {"SLOPE": np.zeros((1, 1, 4, 4), "f4")}, {}, {"PROVENANCE": rows}
+    )
     assert invoke("history", path).code == 0
     assert invoke("history", path, "--as", "shell").code == 3
 

@@ -45,7 +45,15 @@ def test_flags_statistics_steps_and_references(invoke, rate):
 
 def test_text_says_the_same(invoke, rate):
     text = invoke("info", rate).out.decode()
-    for word in ("rate", "NIRCAM NRCA1", "F200W", "RAPID", "SATURATED 1", "dqinit COMPLETE", "crds://mask.fits"):
+    for word in (
+        "rate",
+        "NIRCAM NRCA1",
+        "F200W",
+        "RAPID",
+        "SATURATED 1",
+        "dqinit COMPLETE",
+        "crds://mask.fits",
+    ):
         assert word in text
 
 
@@ -56,10 +64,14 @@ def test_stream(jwcal, exposure):
 
 
 def test_reference_file_flags_are_read_by_its_own_table(invoke, tmp_path):
-    rows = np.array([(0, 1, "DEAD"), (1, 2, "UNRELIABLE_BIAS")], [("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S20")])
+    rows = np.array(
+        [(0, 1, "DEAD"), (1, 2, "UNRELIABLE_BIAS")], [("BIT", "i4"), ("VALUE", "i4"), ("NAME", "S20")]
+    )
     dq = np.zeros((4, 4), "u1")
     dq[0, 0], dq[1, 1:3] = 1, 2
-    path = write(tmp_path / "mask.fits", {"DQ": dq}, {"REFTYPE": "MASK", "INSTRUME": "NIRCAM"}, {"DQ_DEF": rows})
+    path = write(
+        tmp_path / "mask.fits", {"DQ": dq}, {"REFTYPE": "MASK", "INSTRUME": "NIRCAM"}, {"DQ_DEF": rows}
+    )
     _, (found,) = facts(invoke, path)
     assert found["reference"] == "MASK"
     assert found["flags"]["DQ"]["flags"] == {"DEAD": 1, "UNRELIABLE_BIAS": 2}
@@ -96,7 +108,9 @@ def test_contradiction_is_told(invoke, tmp_path):
 
 
 def test_keywords_of_a_wrong_type(invoke, tmp_path):
-    path = write(tmp_path / "x.fits", rate_planes(), RATE_HEADER | {"NINTS": "many", "SUBSTRT1": "one", "TGROUP": "x"})
+    path = write(
+        tmp_path / "x.fits", rate_planes(), RATE_HEADER | {"NINTS": "many", "SUBSTRT1": "one", "TGROUP": "x"}
+    )
     assert invoke("info", path).code == 0
 
 

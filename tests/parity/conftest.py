@@ -15,11 +15,12 @@ import pytest
 
 from tests.parity.cases import BUILT, CASES, PROGRAM, build
 
+PRODUCTS = ("rate", "rateints")
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 # Opening takes a fifth of a second a product; intermediate ones are opened for these.
 OPENED_WHOLE = {"nircam", "zeroframe", "miri", "sim-niriss-segment", "sim-nirspec"}
-LINES: dict[tuple[str, str], str] = {}
+LINES: dict[tuple[str, str], tuple[str, float, float]] = {}
 
 
 def _cache():
@@ -201,22 +202,31 @@ def complaints(request, official, ours, peer_python, tmp_path_factory):
 
 @pytest.fixture
 def note():
-    """Function that records a line of the report."""
+    """Function that records a line of the report: case, step or product, text, largest difference."""
 
-    def record(case, what, text):
-        LINES[case, what] = text
+    def record(case, what, text, largest, equal):
+        LINES[case, what] = text, largest, equal
 
     return record
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print the report, and write it where ``JWCAL_PARITY_REPORT`` says."""
+    """Print the report in short, and all of it to the file that ``JWCAL_PARITY_REPORT`` names."""
     if not LINES:
         return
-    terminalreporter.section("parity with the official package (largest differences)")
-    rows = [f"{case:18s} {what:14s} {text}" for (case, what), text in LINES.items()]
-    for row in rows:
-        terminalreporter.write_line(row)
+    terminalreporter.section("parity with the official package: largest differences, fraction of equal flags")
+    cases = list(dict.fromkeys(case for case, _ in LINES))
+    for case in cases:
+        parts = []
+        for what in ("steps", *PRODUCTS):
+            rows = [
+                v for (c, w), v in LINES.items() if c == case and what == (w if w in PRODUCTS else "steps")
+            ]
+            if rows:
+                name = f"{len(rows)} steps" if what == "steps" else what
+                parts.append(f"{name} {max(r[1] for r in rows):.1e} {min(r[2] for r in rows):.6f}")
+        terminalreporter.write_line(f"{case:19s} " + "  ".join(f"{p:28s}" for p in parts))
     target = os.environ.get("JWCAL_PARITY_REPORT")
     if target:
+        rows = [f"{case:19s} {what:13s} {text}" for (case, what), (text, *_) in LINES.items()]
         Path(target).write_text("\n".join(rows) + "\n")
