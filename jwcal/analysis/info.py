@@ -173,10 +173,10 @@ def _extension(title, hdu):
         out["dtype"] = hdu.dtype.name if hdu.shape else None
         out["unit"] = planes.keyword(hdu.header, "BUNIT")
     elif hdu.kind == "table":
-        out["columns"] = [
-            str(planes.keyword(hdu.header, f"TTYPE{k + 1}", f"col{k + 1}"))
-            for k in range(planes.keyword(hdu.header, "TFIELDS", 0) or 0)
-        ]
+        count = planes.keyword(hdu.header, "TFIELDS", 0)
+        count = count if isinstance(count, int) else 0
+        names = [planes.keyword(hdu.header, f"TTYPE{k}", f"col{k}") for k in range(1, min(count, 999) + 1)]
+        out["columns"] = [str(name) for name in names]
     else:
         out["type"] = planes.keyword(hdu.header, "XTENSION")
     return out

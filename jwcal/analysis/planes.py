@@ -1,11 +1,14 @@
 """Walk over the images of a FITS file in pieces, and count and name flags."""
 
+import logging
 import math
 
 import numpy as np
 
 from jwcal.core import dq
 from jwcal.core.errors import InputError
+
+log = logging.getLogger(__name__)
 
 PIECE = 1 << 22
 FLAG_PLANES = ("DQ", "PIXELDQ", "GROUPDQ")
@@ -80,7 +83,11 @@ def flag_translation(fits, hdu):
     table = fits.get("DQ_DEF")
     if hdu.name != "DQ" or table is None or table.kind != "table":
         return None
-    return dq.translation(table.table())
+    try:
+        return dq.translation(table.table())
+    except (InputError, LookupError, TypeError, ValueError) as exc:
+        log.warning("%s: the DQ_DEF table cannot be used (%s); bits are named as usual", fits.label, exc)
+        return None
 
 
 def count_flags(hdu, pairs=None):

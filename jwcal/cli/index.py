@@ -60,13 +60,13 @@ STEPS = {
         "jwcal.detector1.linearity",
         "linearity",
         "Detector steps",
-        "Apply the polynomial of the LINEARITY reference to all groups that are not saturated.",
+        "Apply the polynomial of the LINEARITY reference to unsaturated groups.",
     ),
     "rscd": (
         "jwcal.detector1.rscd",
         "rscd",
         "Detector steps",
-        "Flag the first groups of MIRI integrations DO_NOT_USE, where the ramp still bends.",
+        "Flag the first groups of MIRI integrations, where the ramp still bends.",
     ),
     "dark-current": (
         "jwcal.detector1.dark_current",

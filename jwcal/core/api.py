@@ -82,6 +82,7 @@ def run_pipeline(
     from jwcal.core.routing import route
 
     exposure = source if isinstance(source, Exposure) else open_exposure(source)
+    results: dict = {}
     try:
         if name == "auto":
             name = route(exposure)
@@ -92,7 +93,8 @@ def run_pipeline(
         job = pipeline.Job(
             items, layers, _source(refs), outputs, jobs=jobs, overwrite=overwrite, strict=strict
         )
-        return pipeline.run(job, exposure)
+        results = pipeline.run(job, exposure)
     finally:
-        if exposure is not source:
+        if exposure is not source and not results:
             exposure.close()
+    return results

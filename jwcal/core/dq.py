@@ -3,6 +3,8 @@
 import tomllib
 from importlib.resources import files
 
+from jwcal.core.errors import ReferenceFileError
+
 _FLAGS = tomllib.loads(files("jwcal.data").joinpath("dq.toml").read_text())["flag"]
 
 DQ = {flag["name"]: 1 << flag["bit"] for flag in _FLAGS}
@@ -42,10 +44,18 @@ def translation(dq_def):
     -------
     list of (int, int) or None
         None when nothing has to be translated.  Names that are not flags are dropped.
+
+    Raises
+    ------
+    ReferenceFileError
+        If the table lacks a column.
     """
     if dq_def is None or len(dq_def) == 0:
         return None
     columns = {name.upper(): name for name in dq_def.dtype.names}
+    for needed in ("VALUE", "NAME"):
+        if needed not in columns:
+            raise ReferenceFileError(f"the DQ_DEF table has no column {needed}")
     pairs = []
     for row in dq_def:
         name = row[columns["NAME"]]

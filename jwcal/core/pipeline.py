@@ -214,11 +214,16 @@ def run(job, source):
         With the exit code of the failure; nothing is left half written.
     """
     exposure = source if isinstance(source, Exposure) else open_exposure(source)
+    results: dict = {}
     try:
-        return _Run(job, exposure).execute()
+        results = _Run(job, exposure).execute()
     finally:
-        if exposure is not source:
+        if exposure is not source and not results:
             exposure.close()
+    for result in results.values():
+        # Extensions that pass through are still read from the input file.
+        result.fits = exposure.fits
+    return results
 
 
 def reserve_cards(exposure):

@@ -137,11 +137,7 @@ class ReferenceFile:
             box = (0, ny, 0, nx)
         box = (box[0] + dy, box[1] + dy, box[2] + dx, box[3] + dx)
         try:
-            if out is not None and index == () and out.dtype == np.dtype(dtype or out.dtype):
-                array = hdu.read_tile(box, out)
-                array = out if array is None else array
-            else:
-                array = hdu.read(index=index or None, box=box)
+            array = hdu.read(index=index or None, box=box, out=out)
         except JwcalError as exc:
             raise ReferenceFileError(str(exc)) from None
         if name.startswith("DQ") or name.endswith("DQ"):
@@ -153,7 +149,10 @@ class ReferenceFile:
     def dq_pairs(self):
         """Return the translation of this file's flags (see `jwcal.core.dq.translation`)."""
         if self._pairs is False:
-            self._pairs = dqbits.translation(self.table("DQ_DEF"))
+            try:
+                self._pairs = dqbits.translation(self.table("DQ_DEF"))
+            except ReferenceFileError as exc:
+                self._fail(exc)
         return self._pairs
 
     def close(self):

@@ -55,10 +55,11 @@ def _load(ref, box, plan):
     take = slice(0, min(plan.needed, plan.stored))
     rows, columns = box[1] - box[0], box[3] - box[2]
     exact = np.float64 if extrapolate and not plan.average else np.float32
-    if not plan.average and not extrapolate and len(names) == 1:
-        dark = ref.read("SCI", box, index=(*names[0], take), dtype="f4")[None]
+    dark = np.empty((len(names), plan.ngroup, rows, columns), exact)
+    if not plan.average and not extrapolate:
+        for ramp, index in zip(dark, names, strict=True):
+            ref.read("SCI", box, index=(*index, take), out=ramp)
     else:
-        dark = np.empty((len(names), plan.ngroup, rows, columns), exact)
         for ramp, index in zip(dark, names, strict=True):
             frames = ref.read("SCI", box, index=(*index, take), dtype="f4")
             if extrapolate:

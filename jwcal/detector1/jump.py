@@ -28,20 +28,75 @@ log = logging.getLogger(__name__)
         Ref("readnoise", planes={"SCI": "f4"}, missing="error"),
     ],
     params=[
-        Param("rejection_threshold", float, 4.0, "Threshold with four or more usable differences.", unit="sigma", min=0),
-        Param("four_group_rejection_threshold", float, 5.0, "Threshold with three differences.", unit="sigma", min=0),
-        Param("three_group_rejection_threshold", float, 6.0, "Threshold with two differences.", unit="sigma", min=0),
+        Param(
+            "rejection_threshold",
+            float,
+            4.0,
+            "Threshold with four or more usable differences.",
+            unit="sigma",
+            min=0,
+        ),
+        Param(
+            "four_group_rejection_threshold",
+            float,
+            5.0,
+            "Threshold with three differences.",
+            unit="sigma",
+            min=0,
+        ),
+        Param(
+            "three_group_rejection_threshold",
+            float,
+            6.0,
+            "Threshold with two differences.",
+            unit="sigma",
+            min=0,
+        ),
         Param("flag_4_neighbors", bool, True, "Flag the four neighbours of a jump too."),
-        Param("max_jump_to_flag_neighbors", float, 1000.0, "Largest jump whose neighbours are flagged.", unit="sigma"),
-        Param("min_jump_to_flag_neighbors", float, 10.0, "Smallest jump whose neighbours are flagged.", unit="sigma"),
-        Param("after_jump_flag_dn1", float, 0.0, "First threshold for flagging groups after a jump.", unit="DN", min=0),
+        Param(
+            "max_jump_to_flag_neighbors",
+            float,
+            1000.0,
+            "Largest jump whose neighbours are flagged.",
+            unit="sigma",
+        ),
+        Param(
+            "min_jump_to_flag_neighbors",
+            float,
+            10.0,
+            "Smallest jump whose neighbours are flagged.",
+            unit="sigma",
+        ),
+        Param(
+            "after_jump_flag_dn1",
+            float,
+            0.0,
+            "First threshold for flagging groups after a jump.",
+            unit="DN",
+            min=0,
+        ),
         Param("after_jump_flag_time1", float, 0.0, "Time to flag after such a jump.", unit="s", min=0),
-        Param("after_jump_flag_dn2", float, 0.0, "Second threshold for flagging groups after a jump.", unit="DN", min=0),
+        Param(
+            "after_jump_flag_dn2",
+            float,
+            0.0,
+            "Second threshold for flagging groups after a jump.",
+            unit="DN",
+            min=0,
+        ),
         Param("after_jump_flag_time2", float, 0.0, "Time to flag after such a jump.", unit="s", min=0),
-        Param("min_diffs_single_pass", int, 10, "From this many differences on all outliers are flagged at once.", min=1),
+        Param(
+            "min_diffs_single_pass",
+            int,
+            10,
+            "From this many differences on all outliers are flagged at once.",
+            min=1,
+        ),
         Param("minimum_groups", int, 3, "Fewer usable groups than this are not searched.", min=2),
         Param("minimum_sigclip_groups", int, 100, "From this many on, differences are sigma-clipped.", min=1),
-        Param("only_use_ints", bool, True, "Sigma clipping compares the same group of all integrations only."),
+        Param(
+            "only_use_ints", bool, True, "Sigma clipping compares the same group of all integrations only."
+        ),
         Param("expand_large_events", bool, False, "Mask snowballs (not supported yet)."),
         Param("find_showers", bool, False, "Mask MIRI showers (not supported yet)."),
     ],
@@ -134,4 +189,6 @@ def refuse_uneven_reads(exposure, name):
     """Raise DataError for ramps whose reads are not evenly spaced (they need the likelihood fit)."""
     for table in ("READTIMES", "READ_TIMES"):
         if any(hdu.name == table for hdu in exposure.extras):
-            raise DataError(f"{exposure.label}: {name}: reads that are not evenly spaced are not supported yet")
+            raise DataError(
+                f"{exposure.label}: {name}: reads that are not evenly spaced are not supported yet"
+            )

@@ -36,7 +36,7 @@ def _load(ref, box, nframe):
     uses=("SCI", "GROUPDQ", "ZEROFRAME", "PIXELDQ"),
 )
 def linearity(tile, refs, p):
-    """Apply the polynomial of the LINEARITY reference to all groups that are not saturated.
+    """Apply the polynomial of the LINEARITY reference to unsaturated groups.
 
     The corrected value (float32, DN) is c0 + c1 x + c2 x^2 + ... by Horner's scheme.  Pixels that
     the reference flags NO_LIN_CORR, with a NaN coefficient or a linear term of 0 keep their

@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
     params=[
         Param("algorithm", str, "OLS_C", "Fit; LIKELY is not supported yet.", choices=("OLS_C", "LIKELY")),
         Param("suppress_one_group", bool, True, "Treat ramps with one good group as having none."),
-        Param("save_opt", bool, False, "Compute the optional results (made whenever their file is asked for)."),
+        Param(
+            "save_opt", bool, False, "Compute the optional results (made whenever their file is asked for)."
+        ),
         Param("firstgroup", int, None, "Ignore groups before this one (the first is 0).", min=0),
         Param("lastgroup", int, None, "Ignore groups after this one (the first is 0).", min=0),
     ],
@@ -118,7 +120,9 @@ def _(exposure, refs, p):
     }
     for name in ("group_time", "frame_time"):
         if timing[name] <= 0:
-            raise DataError(f"{exposure.label}: {name.replace('_', ' ')} is {timing[name]} s; no slope can be fitted")
+            raise DataError(
+                f"{exposure.label}: {name.replace('_', ' ')} is {timing[name]} s; no slope can be fitted"
+            )
     return SimpleNamespace(
         timing=timing,
         window=_window(p, ngroup),
@@ -153,7 +157,9 @@ class _Cut:
         start = int(np.argmin(everywhere)) if not everywhere.all() else ngroup
         stop = ngroup - 1 if start < ngroup and everywhere[-1] else ngroup
         if stop - start < 2:
-            raise DataError(f"{self.label}: ramp_fit: fewer than two groups of this MIRI exposure can be used")
+            raise DataError(
+                f"{self.label}: ramp_fit: fewer than two groups of this MIRI exposure can be used"
+            )
         return start, stop
 
 

@@ -156,7 +156,7 @@ def look_up(table, subarray, readpatt):
     keywords=("INT1SKIP", "INT1UGP1", "INT1BORS", "INT2SKIP", "INT2UGP1", "INT2BORS"),
 )
 def rscd(tile, refs, p):
-    """Flag the first groups of MIRI integrations DO_NOT_USE, where the ramp still bends.
+    """Flag the first groups of MIRI integrations, where the ramp still bends.
 
     The reference gives the number of groups by subarray and readout pattern, for the first and
     for later integrations; it is lowered so that three groups stay, and is one for up to five

@@ -70,7 +70,9 @@ class _Args(ctypes.Structure):
     ]
 
 
-def choose_method(all_dnu, minimum_groups=3, minimum_sigclip_groups=100, min_diffs_single_pass=10, only_use_ints=True):
+def choose_method(
+    all_dnu, minimum_groups=3, minimum_sigclip_groups=100, min_diffs_single_pass=10, only_use_ints=True
+):
     """Choose the search from the number of usable groups of the whole exposure.
 
     Parameters

@@ -64,7 +64,10 @@ class RampTiming:
 
 class _Args(ctypes.Structure):
     _fields_ = [
-        *[(name, ctypes.c_void_p) for name in ("sci", "gdq", "pdq", "gain", "rnoise", "dark", "zero", "weights")],
+        *[
+            (name, ctypes.c_void_p)
+            for name in ("sci", "gdq", "pdq", "gain", "rnoise", "dark", "zero", "weights")
+        ],
         ("rate", ctypes.c_void_p * 4),
         ("rate_dq", ctypes.c_void_p),
         ("ints", ctypes.c_void_p * 4),
@@ -411,7 +414,9 @@ class _Fit:
             err = np.where(ve > HUGE_VARIANCE, 0.0, np.sqrt(ve))
             value = np.where(bad, np.nan, np.where(use, slope * vr, 0.0))
             vr = np.where(use, vr, 0.0)
-            for name, plane_ in zip(PLANES, (value, np.where(use, err, 0), np.where(use, vp, 0), vr), strict=True):
+            for name, plane_ in zip(
+                PLANES, (value, np.where(use, err, 0), np.where(use, vp, 0), vr), strict=True
+            ):
                 ints[name][i] = plane_
             for name, term in (("poisson", poisson), ("read", read), ("slope", slope)):
                 sums[name] += np.where(fitted & ((name != "poisson") | (poisson > 0)), term, 0.0)
@@ -438,7 +443,9 @@ class _Fit:
         vr = _reasonable(np.where(sums["read"] > 0, 1.0 / sums["read"], sums["read"]))
         values = [np.where(bad, np.nan, sums["slope"] * vr)]
         values += [np.where(bad, 0.0, plane_) for plane_ in (np.sqrt(vp + vr), vp, vr)]
-        values[3] = np.where(loss, _reasonable(np.where(sums["kept"] > 0, 1.0 / sums["kept"], values[3])), values[3])
+        values[3] = np.where(
+            loss, _reasonable(np.where(sums["kept"] > 0, 1.0 / sums["kept"], values[3])), values[3]
+        )
         dq[(self.sat > 0).any(axis=0)] |= np.uint32(SATURATED)
         rate = {name: v.astype(np.float32) for name, v in zip(PLANES, values, strict=True)}
         rate["DQ"] = dq
@@ -499,7 +506,9 @@ class _Fit:
             out[name] = stack.reshape(self.nint, most, *frame)
         out["PEDESTAL"] = np.array(self.pedestals, np.float32).reshape(self.nint, *frame)
         jumps = max(n for n, _ in self.steps)
-        out["CRMAG"] = np.array([s[:jumps] for _, s in self.steps], np.float32).reshape(self.nint, jumps, *frame)
+        out["CRMAG"] = np.array([s[:jumps] for _, s in self.steps], np.float32).reshape(
+            self.nint, jumps, *frame
+        )
         return out
 
 

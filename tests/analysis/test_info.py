@@ -77,6 +77,14 @@ def test_reference_file_flags_are_read_by_its_own_table(invoke, tmp_path):
     assert found["flags"]["DQ"]["flags"] == {"DEAD": 1, "UNRELIABLE_BIAS": 2}
 
 
+def test_flag_table_without_its_columns(invoke, tmp_path):
+    rows = np.array([(0, 1)], [("BIT", "i4"), ("SIZE", "i4")])
+    dq = np.ones((4, 4), "u1")
+    done, (found,) = facts(invoke, write(tmp_path / "m.fits", {"DQ": dq}, tables={"DQ_DEF": rows}))
+    assert found["flags"]["DQ"]["flags"] == {"DO_NOT_USE": 16}
+    assert "DQ_DEF" in done.err
+
+
 @pytest.mark.parametrize(
     "planes",
     [{}, {"SCI": np.zeros(5, "f4")}, {"SCI": np.full((3, 3), np.nan, "f4")}, {"SCI": np.zeros((2, 2, 2, 2, 2), "i2")},

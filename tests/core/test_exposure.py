@@ -91,3 +91,12 @@ def test_routing_covers_every_type(tmp_path):
         route(open_exposure(write(tmp_path / "x.fits", RAW, **{**KEYS, "EXP_TYPE": "XYZ"})))
     with pytest.raises(InputError, match="no pipeline follows"):
         route(open_exposure(write(tmp_path / "x.fits", rate(2), **{**KEYS, "EXP_TYPE": "NRC_LED"})))
+
+
+def test_result_in_memory_can_be_written_with_its_extensions(tmp_path):
+    import jwcal
+
+    path = write(tmp_path / "x.fits", RAW, **KEYS)
+    made = jwcal.steps.group_scale(path)
+    made.write(tmp_path / "y.fits")
+    assert np.array_equal(open_exposure(str(tmp_path / "y.fits"))["SCI"], RAW["SCI"])

@@ -181,3 +181,10 @@ def test_parameter_references_are_found_by_name(tmp_path):
         "jwst_nircam_pars-jumpstep_0001.asdf",
         "pars-rampfitstep.asdf",
     ]
+
+
+def test_flag_table_without_names_is_refused(tmp_path):
+    table = np.array([(0, 1)], dtype=[("BIT", "i4"), ("VALUE", "u4")])
+    path = write(tmp_path / "m.fits", {"DQ": np.zeros((2, 2), "u4")}, table)
+    with pytest.raises(ReferenceFileError, match=r"m\.fits: the DQ_DEF table has no column NAME"):
+        ReferenceFile("mask", path).read("DQ", dtype="u4")

@@ -59,13 +59,24 @@ def assert_twins(arrays, rules, core=None):
 @pytest.mark.parametrize("method", [*METHODS, None])
 @pytest.mark.parametrize(
     "shape",
-    [(1, 3, 1, 1), (1, 4, 3, 5), (2, 5, 7, 9), (3, 10, 5, 31), (1, 12, 4, 64), (60, 3, 3, 23), (21, 6, 4, 17)],
+    [
+        (1, 3, 1, 1),
+        (1, 4, 3, 5),
+        (2, 5, 7, 9),
+        (3, 10, 5, 31),
+        (1, 12, 4, 64),
+        (60, 3, 3, 23),
+        (21, 6, 4, 17),
+    ],
 )
 def test_native_is_twin(method, shape):
     for k, rounded in enumerate((False, True)):
         arrays = noisy(k, shape, rounded=rounded)
         found, gdq, _ = assert_twins(arrays, JumpRules(method=method, after=((30.0, 2), (500.0, 4))))
-        assert method is None or found > np.count_nonzero(arrays[1] & 4) or shape[2] * shape[3] < 20
+        before = np.count_nonzero(arrays[1] & 4)
+        # Clipping at four deviations cannot flag one value among few.
+        searched = method in ("iterative", "single-pass") or (method and shape[0] > 20)
+        assert found > before if searched and shape[3] > 5 else found >= before
         assert not ((gdq & 4).astype(bool) & ((gdq & 3) != 0)).any()
 
 
@@ -78,7 +89,12 @@ def test_native_is_twin(method, shape):
 def test_native_is_twin_anywhere(seed, nint, ngroup, ny, nx, method, hits, flags, limit, neighbours, reach):
     arrays = noisy(seed, (nint, ngroup, ny, nx), hits=hits, flags=flags, rounded=bool(seed % 2))
     rules = JumpRules(
-        method=method, nframes=1 + seed % 8, limit=limit, neighbours=neighbours, min_ratio=limit, after=((10.0, reach), (0.0, 0))
+        method=method,
+        nframes=1 + seed % 8,
+        limit=limit,
+        neighbours=neighbours,
+        min_ratio=limit,
+        after=((10.0, reach), (0.0, 0)),
     )
     assert_twins(arrays, rules, (0, ny, nx // 2, nx))
 
@@ -99,7 +115,9 @@ def test_strided_views_and_part_of_a_buffer():
 
 def flat_ramp(nint=1, ngroup=8, ny=5, nx=5, rate=10.0):
     """A straight ramp without noise: 1 electron per DN, read noise 10 electrons of a pair."""
-    sci = np.broadcast_to(np.arange(ngroup, dtype=np.float32)[:, None, None] * rate, (nint, ngroup, ny, nx)).copy()
+    sci = np.broadcast_to(
+        np.arange(ngroup, dtype=np.float32)[:, None, None] * rate, (nint, ngroup, ny, nx)
+    ).copy()
     ones = np.ones((ny, nx), np.float32)
     return [sci, np.zeros(sci.shape, np.uint8), np.zeros((ny, nx), np.uint32), ones, 10 * ones]
 
@@ -109,7 +127,10 @@ def flagged(result):
 
 
 @pytest.mark.parametrize("function", [flag_jumps, flag_jumps_numpy])
-@pytest.mark.parametrize(("method", "ngroup", "nint"), [("iterative", 8, 1), ("single-pass", 20, 1), ("clip-all", 50, 4)])
+@pytest.mark.parametrize(
+    ("method", "ngroup", "nint"),
+    [("iterative", 8, 1), ("single-pass", 20, 1), ("clip-all", 50, 4), ("clip-integrations", 9, 60)],
+)
 def test_one_jump_is_found_where_it_is(function, method, ngroup, nint):
     arrays = flat_ramp(nint=nint, ngroup=ngroup)
     arrays[0] += np.random.default_rng(1).normal(0, 0.1, arrays[0].shape).astype(np.float32)
@@ -121,13 +142,16 @@ def test_one_jump_is_found_where_it_is(function, method, ngroup, nint):
 
 @pytest.mark.parametrize("function", [flag_jumps, flag_jumps_numpy])
 @pytest.mark.parametrize(
-    ("ngroup", "sigmas", "found"), [(3, 5.9, False), (3, 6.1, True), (4, 4.9, False), (4, 5.1, True), (5, 3.9, False), (5, 4.1, True)]
+    ("ngroup", "sigmas", "found"),
+    [(3, 5.9, False), (3, 6.1, True), (4, 4.9, False), (4, 5.1, True), (5, 3.9, False), (5, 4.1, True)],
 )
 def test_thresholds_by_usable_differences(function, ngroup, sigmas, found):
     """The noise is sqrt(|median| + readnoise**2): sqrt(10 + 100) electrons here."""
     arrays = flat_ramp(ngroup=ngroup)
     arrays[0][0, -1, 1, 1] += np.float32(sigmas * np.sqrt(110.0))
-    assert flagged(run(function, arrays, JumpRules(neighbours=False))) == ({(0, ngroup - 1, 1, 1)} if found else set())
+    assert flagged(run(function, arrays, JumpRules(neighbours=False))) == (
+        {(0, ngroup - 1, 1, 1)} if found else set()
+    )
 
 
 @pytest.mark.parametrize("function", [flag_jumps, flag_jumps_numpy])
@@ -217,5 +241,5 @@ def test_layouts_are_checked(bad):
         gain = np.ones((5, 6), np.float32)[:, :5]
     else:
         sci = np.zeros((1, 8, 5, 7), np.float32)[..., :5]
-    with pytest.raises(ValueError, match="need|fit|contiguous"):
+    with pytest.raises(ValueError, match=r"need|fit|contiguous"):
         flag_jumps(sci, gdq, pdq, gain, rnoise, JumpRules())

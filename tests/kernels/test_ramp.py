@@ -49,14 +49,17 @@ def assert_same(got, want):
             np.testing.assert_array_equal(plane, theirs[name], err_msg=name)
             if plane.dtype.kind == "f":
                 number = ~np.isnan(plane)
-                np.testing.assert_array_equal(np.signbit(plane[number]), np.signbit(theirs[name][number]), err_msg=name)
+                np.testing.assert_array_equal(
+                    np.signbit(plane[number]), np.signbit(theirs[name][number]), err_msg=name
+                )
 
 
 @needs_native
 @pytest.mark.parametrize("loss", [False, True])
 @pytest.mark.parametrize("suppress", [False, True])
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 3, 5), (2, 2, 1, 1), (1, 3, 5, 13), (3, 5, 4, 17), (1, 10, 2, 64), (2, 30, 3, 50), (2, 70, 2, 9)]
+    "shape",
+    [(1, 1, 3, 5), (2, 2, 1, 1), (1, 3, 5, 13), (3, 5, 4, 17), (1, 10, 2, 64), (2, 30, 3, 50), (2, 70, 2, 9)],
 )
 def test_native_is_twin(shape, suppress, loss):
     arrays, dark, zero = noisy(shape[1], shape, loss=loss)
@@ -76,7 +79,9 @@ def test_native_is_twin(shape, suppress, loss):
 )  # fmt: skip
 def test_native_is_twin_anywhere(seed, nint, ngroup, ny, nx, flags, suppress, unjump, loss):
     arrays, dark, zero = noisy(seed, (nint, ngroup, ny, nx), flags, loss=loss)
-    timing = RampTiming(3.7, 1.2, 1 + seed % 5, suppress_one_group=suppress and ngroup > 1, unjump_first=unjump)
+    timing = RampTiming(
+        3.7, 1.2, 1 + seed % 5, suppress_one_group=suppress and ngroup > 1, unjump_first=unjump
+    )
     assert_same(fit_ramps(*arrays, timing, dark, zero), fit_ramps_numpy(*arrays, timing, dark, zero))
 
 
@@ -147,7 +152,9 @@ def test_segments_of_one_group_count_only_alone(function):
     gdq[0, :, 0, 1] = [DNU, DNU, 0, DNU, DNU, 0, DNU]
     rate, _ = function(*arrays, RampTiming(10.0, 2.5, suppress_one_group=False))
     np.testing.assert_allclose(rate["SCI"][0], [5, sci[0, 2, 0, 1] / 10, 5], rtol=1e-6)
-    np.testing.assert_allclose(rate["VAR_RNOISE"][0], [variances(3)[1], variances(1)[1], variances(7)[1]], rtol=1e-6)
+    np.testing.assert_allclose(
+        rate["VAR_RNOISE"][0], [variances(3)[1], variances(1)[1], variances(7)[1]], rtol=1e-6
+    )
 
 
 @BOTH
@@ -222,7 +229,9 @@ def test_segments_agree_with_the_slopes():
     assert segments["SLOPE"].shape == (2, 2, 1, 3)
     np.testing.assert_allclose(segments["SLOPE"][0, :, 0, 0], [5, 0], rtol=1e-6)
     np.testing.assert_allclose(segments["SLOPE"][1], 5, rtol=1e-6)
-    np.testing.assert_allclose(segments["VAR_RNOISE"][1, :, 0, 0], [variances(6)[1], variances(4)[1]], rtol=1e-6)
+    np.testing.assert_allclose(
+        segments["VAR_RNOISE"][1, :, 0, 0], [variances(6)[1], variances(4)[1]], rtol=1e-6
+    )
     np.testing.assert_allclose(segments["YINT"][1, :, 0, 0], [100, 1100], rtol=1e-5)
     np.testing.assert_allclose(segments["CRMAG"], [[[[0] * 3]], [[[1050] * 3]]], rtol=1e-6)
     np.testing.assert_allclose(segments["PEDESTAL"], 100 - 5.0, rtol=1e-5)
@@ -242,5 +251,5 @@ def test_layouts_are_checked(bad):
         zero = np.zeros((2, 1, 3), np.float32)
     else:
         dark = np.zeros((1, 3))
-    with pytest.raises(ValueError, match="need|fit"):
+    with pytest.raises(ValueError, match=r"need|fit"):
         fit_ramps(sci, gdq, pdq, gain, rnoise, TIMING, dark, zero)

@@ -228,7 +228,7 @@ def full_disk(tmp_path):
 
 
 def test_full_disk(full_disk, tmp_path, jwcal):
-    big = make_exposure(tmp_path / "in", shape=(128, 128))
+    big = make_exposure(tmp_path / "in", shape=(256, 256))
     done = jwcal("run", "detector1", *big.args, "-o", full_disk / "y_rate.fits")
     assert done.code == 5, done.err
     assert done.err.count("\n") == 1

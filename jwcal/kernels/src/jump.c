@@ -29,8 +29,8 @@ struct jump_args {
 };
 
 struct scratch {
-    float *diff;   /* [ndiff][LANES] differences in electrons, NaN where a group is unusable */
-    int32_t *key;  /* [ndiff][width] sortable copies */
+    float *diff;  /* [ndiff][LANES] differences in electrons, NaN where a group is unusable */
+    int32_t *key; /* [ndiff][width] sortable copies */
     int32_t count[LANES];
     double median[LANES], sigma[LANES], rn2[LANES];
 };
@@ -39,11 +39,6 @@ struct events {
     size_t used, room;
     uint64_t *at; /* offset of the flag in units of planes and pixels */
 };
-
-INLINE double middle(double a, double b)
-{
-    return (a + b) / 2.0;
-}
 
 INLINE double noise(double median, double rn2, double nframes)
 {
@@ -55,29 +50,6 @@ INLINE double noise(double median, double rn2, double nframes)
 INLINE float first_cut(double limit, double median, double sigma)
 {
     return (float)(limit * sigma * (1.0 - 1e-6) - 1e-6 * fabs(median));
-}
-
-/* Median of the signed values of one column sorted by magnitude. */
-static double signed_median(const int32_t *key, ptrdiff_t width, ptrdiff_t n)
-{
-    ptrdiff_t negative = 0;
-    double got[2] = {NAN, NAN};
-    if (n < 1)
-        return NAN;
-    for (ptrdiff_t k = 0; k < n; k++)
-        negative += magnitude_negative(key[k * width]);
-    for (int j = 0; j < 2; j++) {
-        ptrdiff_t rank = j ? n / 2 : (n - 1) / 2;
-        int wanted = rank < negative;
-        ptrdiff_t left = wanted ? negative - 1 - rank : rank - negative;
-        for (ptrdiff_t k = 0; k < n; k++)
-            if (magnitude_negative(key[k * width]) == wanted && left-- == 0) {
-                double v = magnitude_value(key[k * width]);
-                got[j] = wanted ? -v : v;
-                break;
-            }
-    }
-    return middle(got[0], got[1]);
 }
 
 INLINE int in_core(const struct jump_args *a, ptrdiff_t pixel)
@@ -145,8 +117,8 @@ INLINE int load_block(struct jump_args *a, struct scratch *s, ptrdiff_t p0, ptrd
     return flagged != 0;
 }
 
-INLINE void make_keys(const struct scratch *s, ptrdiff_t start, ptrdiff_t step, ptrdiff_t n, ptrdiff_t lane0, int by_magnitude,
-                      const ptrdiff_t width)
+INLINE void make_keys(const struct scratch *s, ptrdiff_t start, ptrdiff_t step, ptrdiff_t n, ptrdiff_t lane0,
+                      int by_magnitude, const ptrdiff_t width)
 {
     for (ptrdiff_t k = 0; k < n; k++) {
         const float *restrict d = s->diff + (start + k * step) * LANES + lane0;
@@ -174,8 +146,8 @@ INLINE void set_jump(struct jump_args *a, uint8_t *dq, int core)
 }
 
 /* Clip one pixel's worst differences until none is left; its differences are sorted by magnitude. */
-static void clip_pixel(struct jump_args *a, const struct scratch *s, const int32_t *key, ptrdiff_t width, ptrdiff_t lane,
-                       ptrdiff_t pixel)
+static void clip_pixel(struct jump_args *a, const struct scratch *s, const int32_t *key, ptrdiff_t width,
+                       ptrdiff_t lane, ptrdiff_t pixel)
 {
     ptrdiff_t lo = 0, hi = s->count[lane], ndiff = a->nint * (a->ngroup - 1);
     int pass = 0;
@@ -188,7 +160,8 @@ static void clip_pixel(struct jump_args *a, const struct scratch *s, const int32
                 t--;
             if (t == lo)
                 break;
-            m = middle(magnitude_value(key[(lo + (t - lo - 1) / 2) * width]), magnitude_value(key[(lo + (t - lo) / 2) * width]));
+            m = middle(magnitude_value(key[(lo + (t - lo - 1) / 2) * width]),
+                       magnitude_value(key[(lo + (t - lo) / 2) * width]));
             limit = a->limit;
         } else if (n == 3) {
             m = magnitude_value(key[(lo + 1) * width]);
@@ -222,8 +195,9 @@ static void clip_pixel(struct jump_args *a, const struct scratch *s, const int32
     }
 }
 
-/* First round of the iterative search for all pixels of a sorted group of columns; marks those with a jump. */
-INLINE int first_round(const struct jump_args *a, const struct scratch *s, ptrdiff_t lane0, uint8_t *hit, const ptrdiff_t width)
+/* First round of the iterative search for a group of sorted columns; marks those with a jump. */
+INLINE int first_round(const struct jump_args *a, const struct scratch *s, ptrdiff_t lane0, uint8_t *hit,
+                       const ptrdiff_t width)
 {
     float low[LANES], high[LANES], first[LANES], largest[LANES];
     double limit[LANES];
@@ -235,7 +209,8 @@ INLINE int first_round(const struct jump_args *a, const struct scratch *s, ptrdi
     }
     if (full && ndiff >= 4) {
         const int32_t *restrict k0 = s->key, *restrict k3 = s->key + (ndiff - 1) * width;
-        const int32_t *restrict k1 = s->key + (ndiff - 2) / 2 * width, *restrict k2 = s->key + (ndiff - 1) / 2 * width;
+        const int32_t *restrict k1 = s->key + (ndiff - 2) / 2 * width;
+        const int32_t *restrict k2 = s->key + (ndiff - 1) / 2 * width;
         const int32_t *restrict k4 = s->key + (ndiff - 2) * width;
         for (ptrdiff_t l = 0; l < width; l++) {
             first[l] = magnitude_value(k0[l]);
@@ -291,7 +266,8 @@ static int add_event(struct events *e, uint64_t at)
 }
 
 /* Remember the flagged differences of a pixel that are strong enough to spread to its neighbours. */
-static int spread(const struct jump_args *a, const struct scratch *s, ptrdiff_t lane, ptrdiff_t pixel, struct events *e)
+static int spread(const struct jump_args *a, const struct scratch *s, ptrdiff_t lane, ptrdiff_t pixel,
+                  struct events *e)
 {
     ptrdiff_t ndiff = a->nint * (a->ngroup - 1), npix = a->ny * a->nx;
     float centre = (float)s->median[lane], cut = first_cut(a->min_ratio, s->median[lane], s->sigma[lane]);
@@ -348,8 +324,8 @@ static int jumps_in_block(const struct jump_args *a, ptrdiff_t p0, ptrdiff_t npi
     return any != 0;
 }
 
-INLINE void iterate_columns(struct jump_args *a, struct scratch *s, ptrdiff_t p0, ptrdiff_t npix, ptrdiff_t lane0, uint8_t *has,
-                            const ptrdiff_t width)
+INLINE void iterate_columns(struct jump_args *a, struct scratch *s, ptrdiff_t p0, ptrdiff_t npix,
+                            ptrdiff_t lane0, uint8_t *has, const ptrdiff_t width)
 {
     uint8_t hit[LANES];
     make_keys(s, 0, 1, a->nint * (a->ngroup - 1), lane0, 1, width);
@@ -374,7 +350,8 @@ INLINE void median_columns(struct jump_args *a, struct scratch *s, ptrdiff_t lan
     for (ptrdiff_t l = 0; l < width; l++) {
         ptrdiff_t n = s->count[lane0 + l];
         s->median[lane0 + l] =
-            n ? middle(key_value(s->key[(n - 1) / 2 * width + l]), key_value(s->key[n / 2 * width + l])) : NAN;
+            n ? middle(key_value(s->key[(n - 1) / 2 * width + l]), key_value(s->key[n / 2 * width + l]))
+              : NAN;
     }
     for (ptrdiff_t l = 0; l < width; l++)
         s->sigma[lane0 + l] = noise(s->median[lane0 + l], s->rn2[lane0 + l], a->nframes);
@@ -411,8 +388,9 @@ INLINE void single_pass(struct jump_args *a, struct scratch *s, ptrdiff_t p0, pt
 }
 
 /* Clip sorted columns about their median, at most five times, and flag what lies outside the last bounds. */
-INLINE void clip_columns(struct jump_args *a, struct scratch *s, ptrdiff_t p0, ptrdiff_t npix, ptrdiff_t lane0, ptrdiff_t start,
-                         ptrdiff_t step, ptrdiff_t n, uint8_t *has, const ptrdiff_t width)
+INLINE void clip_columns(struct jump_args *a, struct scratch *s, ptrdiff_t p0, ptrdiff_t npix,
+                         ptrdiff_t lane0, ptrdiff_t start, ptrdiff_t step, ptrdiff_t n, uint8_t *has,
+                         const ptrdiff_t width)
 {
     int32_t lo[LANES], hi[LANES], open[LANES];
     double mean[LANES], var[LANES], low[LANES], high[LANES];

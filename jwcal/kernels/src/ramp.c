@@ -46,7 +46,8 @@ INLINE ptrdiff_t regular_lanes(const struct ramp_block *b)
 }
 
 /* Point to an integration and find its regular lanes. */
-INLINE void load_integration(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t i, ptrdiff_t p0, ptrdiff_t npix)
+INLINE void load_integration(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t i, ptrdiff_t p0,
+                             ptrdiff_t npix)
 {
     ptrdiff_t *guess = b->guess + 2 * i;
     b->sci = a->sci + i * a->sci_int + p0;
@@ -86,7 +87,8 @@ INLINE void load_integration(const struct ramp_args *a, struct ramp_block *b, pt
 }
 
 /* Add the median rates of one integration to those of the block. */
-INLINE void median_rates(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r, ptrdiff_t i, ptrdiff_t p0, ptrdiff_t npix)
+INLINE void median_rates(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r, ptrdiff_t i,
+                         ptrdiff_t p0, ptrdiff_t npix)
 {
     double last[LANES], rate[LANES];
     uint8_t alone[LANES];
@@ -113,7 +115,8 @@ INLINE void median_rates(const struct ramp_args *a, struct ramp_block *b, struct
         for (ptrdiff_t l = 0; l < LANES; l++)
             alone[l] |= rate[l] != rate[l];
         sort_doubles(b->work, n, LANES);
-        const double *restrict low = b->work + (n / 2 - 1 + n % 2) * LANES, *restrict high = b->work + n / 2 * LANES;
+        const double *restrict low = b->work + (n / 2 - 1 + n % 2) * LANES, *restrict high =
+                                                                                b->work + n / 2 * LANES;
         for (ptrdiff_t l = 0; l < LANES; l++)
             rate[l] = n % 2 ? high[l] : (high[l] + low[l]) / 2.0;
     }
@@ -147,7 +150,8 @@ INLINE void pick_weights(const float *table, const int32_t *class, float *weight
 }
 
 /* All regular lanes at once. */
-INLINE void fit_regular(const struct ramp_args *a, const struct ramp_block *b, double *slope, double *poisson, double *read, double *total)
+INLINE void fit_regular(const struct ramp_args *a, const struct ramp_block *b, double *slope, double *poisson,
+                        double *read, double *total)
 {
     const ptrdiff_t n = b->end - b->start;
     const double time = a->group_time;
@@ -201,8 +205,8 @@ struct totals {
     uint32_t dq[LANES], base[LANES];
 };
 
-INLINE void finish_integration(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r, struct totals *t, ptrdiff_t i,
-                               ptrdiff_t p0, ptrdiff_t npix, int loss)
+INLINE void finish_integration(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r,
+                               struct totals *t, ptrdiff_t i, ptrdiff_t p0, ptrdiff_t npix, int loss)
 {
     double slope[LANES], poisson[LANES], read[LANES], total[LANES], out[4][LANES];
     int32_t fitted[LANES], partial[LANES];
@@ -283,7 +287,8 @@ INLINE void finish_pixels(const struct ramp_args *a, const struct totals *t, ptr
     double out[4][LANES];
     uint32_t dq[LANES];
     for (ptrdiff_t l = 0; l < LANES; l++) {
-        dq[l] = t->dq[l] | (t->unusable[l] == a->nint ? JW_DNU : 0) | (t->saturated[l] == a->nint ? JW_SAT : 0);
+        dq[l] =
+            t->dq[l] | (t->unusable[l] == a->nint ? JW_DNU : 0) | (t->saturated[l] == a->nint ? JW_SAT : 0);
         int bad = (dq[l] & (JW_DNU | JW_SAT)) != 0;
         double vp = t->poisson[l] > 0.0 ? 1.0 / t->poisson[l] : t->poisson[l];
         double vr = t->read[l] > 0.0 ? 1.0 / t->read[l] : t->read[l];
@@ -307,14 +312,16 @@ INLINE void finish_pixels(const struct ramp_args *a, const struct totals *t, ptr
     memcpy(a->rate_dq + p0, dq, (size_t)npix * sizeof *dq);
 }
 
-INLINE void fit_block(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r, ptrdiff_t p0, ptrdiff_t npix)
+INLINE void fit_block(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r, ptrdiff_t p0,
+                      ptrdiff_t npix)
 {
     struct totals t;
     uint32_t seen = 0;
     memset(&t, 0, sizeof t);
     load_pixels(a, b, p0, npix);
     for (ptrdiff_t l = 0; l < LANES; l++)
-        t.base[l] = t.dq[l] = a->pdq[p0 + (l < npix ? l : npix - 1)] | (b->gain[l] > 0.0 ? 0 : a->no_gain | JW_DNU);
+        t.base[l] = t.dq[l] =
+            a->pdq[p0 + (l < npix ? l : npix - 1)] | (b->gain[l] > 0.0 ? 0 : a->no_gain | JW_DNU);
     for (ptrdiff_t i = 0; i < a->nint; i++) {
         load_integration(a, b, i, p0, npix);
         if (a->ngroup > 1)
@@ -343,7 +350,8 @@ JW_API JW_WIDE int jw_fit_ramps(const struct ramp_args *a)
     struct ramp_block b = {0};
     struct ramp_lane r = {0};
     size_t n = (size_t)a->ngroup, block = n * LANES, nint = (size_t)a->nint;
-    b.work = malloc(block * (sizeof *b.work + sizeof *b.sci_copy + 1) + n * (sizeof *r.data + 1) + 2 * nint * sizeof *b.guess);
+    b.work = malloc(block * (sizeof *b.work + sizeof *b.sci_copy + 1) + n * (sizeof *r.data + 1) +
+                    2 * nint * sizeof *b.guess);
     if (!b.work)
         return -1;
     r.data = b.work + block;

@@ -35,10 +35,10 @@ struct ramp_block {
     ptrdiff_t sci_group, flag_group, start, end;
     uint8_t seen[LANES], odd[LANES];
     double gain[LANES], noise[LANES], dark[LANES], median[LANES];
-    double *work;      /* [ngroup][LANES] */
-    float *sci_copy;   /* [ngroup][LANES], for a block cut short by the end of the tile */
+    double *work;    /* [ngroup][LANES] */
+    float *sci_copy; /* [ngroup][LANES], for a block cut short by the end of the tile */
     uint8_t *flag_copy;
-    ptrdiff_t *guess;  /* [nint][2]: start and end found in the block before */
+    ptrdiff_t *guess; /* [nint][2]: start and end found in the block before */
 };
 
 /* One integration of one pixel. */
@@ -78,7 +78,8 @@ INLINE int32_t weight_class(double rise, double noise, double gain)
 
 /* Fetch one pixel and treat lonely groups: a ramp with one good group may be dropped; otherwise one
    with nothing but its first group, or only the frame before it, is timed by that. */
-static void load_lane(const struct ramp_args *a, const struct ramp_block *b, ptrdiff_t l, ptrdiff_t i, ptrdiff_t pixel, struct ramp_lane *r)
+static void load_lane(const struct ramp_args *a, const struct ramp_block *b, ptrdiff_t l, ptrdiff_t i,
+                      ptrdiff_t pixel, struct ramp_lane *r)
 {
     ptrdiff_t clean = 0, good = 0;
     r->saturated = r->unusable = 0;
@@ -169,8 +170,8 @@ static double lane_median(const struct ramp_args *a, const struct ramp_lane *r, 
     return rate == rate ? rate : 0.0;
 }
 
-static void fit_segment(const struct ramp_args *a, const struct ramp_block *b, const struct ramp_lane *r, ptrdiff_t l, ptrdiff_t start,
-                        ptrdiff_t n, struct sums *s)
+static void fit_segment(const struct ramp_args *a, const struct ramp_block *b, const struct ramp_lane *r,
+                        ptrdiff_t l, ptrdiff_t start, ptrdiff_t n, struct sums *s)
 {
     const double *data = r->data + start;
     double rate, denominator, vp, vr;
@@ -210,7 +211,8 @@ static void fit_segment(const struct ramp_args *a, const struct ramp_block *b, c
     s->fitted = 1;
 }
 
-/* Next segment at or after `from`: good groups in a row, with the jump that starts them.  Returns its end, or -1. */
+/* Next segment at or after `from`: good groups in a row, with the jump that starts them.  Returns its end, or
+ * -1. */
 static ptrdiff_t next_segment(const uint8_t *flag, ptrdiff_t from, ptrdiff_t ngroup, ptrdiff_t *start)
 {
     ptrdiff_t g = from;
@@ -234,7 +236,8 @@ static ptrdiff_t shortest_used(const uint8_t *flag, ptrdiff_t ngroup)
     return longest > 1 ? 2 : longest;
 }
 
-static void fit_pieces(const struct ramp_args *a, const struct ramp_block *b, const struct ramp_lane *r, ptrdiff_t l, struct sums *s)
+static void fit_pieces(const struct ramp_args *a, const struct ramp_block *b, const struct ramp_lane *r,
+                       ptrdiff_t l, struct sums *s)
 {
     ptrdiff_t start, end = 0, least = shortest_used(r->flag, a->ngroup);
     while (least > 0 && (end = next_segment(r->flag, end, a->ngroup, &start)) >= 0) {
@@ -247,7 +250,8 @@ static void fit_pieces(const struct ramp_args *a, const struct ramp_block *b, co
 }
 
 /* Inverse read variance as if groups left out for charge migration had been used. */
-static double read_without_loss(const struct ramp_args *a, const struct ramp_block *b, struct ramp_lane *r, ptrdiff_t l)
+static double read_without_loss(const struct ramp_args *a, const struct ramp_block *b, struct ramp_lane *r,
+                                ptrdiff_t l)
 {
     ptrdiff_t start, end = 0, least;
     double sum = 0.0;
@@ -262,7 +266,8 @@ static double read_without_loss(const struct ramp_args *a, const struct ramp_blo
         if (n < least)
             continue;
         if (n < 3 || b->gain[l] > 0.0)
-            vr = read_variance(b->noise[l], b->gain[l], n == 1 ? r->time : a->group_time, n == 1 ? 2.0 : (double)n);
+            vr = read_variance(b->noise[l], b->gain[l], n == 1 ? r->time : a->group_time,
+                               n == 1 ? 2.0 : (double)n);
         if (vr > 0.0)
             sum += 1.0 / vr;
         if (least == 1)

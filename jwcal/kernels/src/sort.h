@@ -2,7 +2,8 @@
 #ifndef JW_SORT_H
 #define JW_SORT_H
 #if defined(__GNUC__) && !defined(__clang__)
-/* No kernel looks at floating-point exceptions, and loops with selections are vectorised only without them. */
+/* No kernel looks at floating-point exceptions, and loops with selections are vectorised only without them.
+ */
 #pragma GCC optimize("no-trapping-math")
 #endif
 #include "jwcal.h"
@@ -56,27 +57,28 @@ INLINE float key_value(int32_t key)
     return as_float((uint32_t)(key ^ (int32_t)((uint32_t)(key >> 31) & 0x7fffffffu)));
 }
 
-/* Batcher's merge exchange (Knuth 5.2.2, Algorithm M): calls COMPARE(i, j) for every comparator of n items. */
-#define MERGE_EXCHANGE(n, COMPARE) \
-    do {                                                                                            \
-        ptrdiff_t top_ = 1;                                                                         \
-        while (2 * top_ < (n))                                                                      \
-            top_ *= 2;                                                                              \
-        for (ptrdiff_t p_ = (n) > 1 ? top_ : 0; p_ > 0; p_ /= 2) {                                  \
-            ptrdiff_t q_ = top_, r_ = 0, d_ = p_;                                                   \
-            for (;;) {                                                                              \
-                for (ptrdiff_t base_ = r_; base_ < (n) - d_; base_ += 2 * p_) {                     \
-                    ptrdiff_t end_ = base_ + p_ < (n) - d_ ? base_ + p_ : (n) - d_;                 \
-                    for (ptrdiff_t i_ = base_; i_ < end_; i_++)                                     \
-                        COMPARE(i_, i_ + d_);                                                       \
-                }                                                                                   \
-                if (q_ == p_)                                                                       \
-                    break;                                                                          \
-                d_ = q_ - p_;                                                                       \
-                q_ /= 2;                                                                            \
-                r_ = p_;                                                                            \
-            }                                                                                       \
-        }                                                                                           \
+/* Batcher's merge exchange (Knuth 5.2.2, Algorithm M): calls COMPARE(i, j) for every comparator of n items.
+ */
+#define MERGE_EXCHANGE(n, COMPARE)                                                                           \
+    do {                                                                                                     \
+        ptrdiff_t top_ = 1;                                                                                  \
+        while (2 * top_ < (n))                                                                               \
+            top_ *= 2;                                                                                       \
+        for (ptrdiff_t p_ = (n) > 1 ? top_ : 0; p_ > 0; p_ /= 2) {                                           \
+            ptrdiff_t q_ = top_, r_ = 0, d_ = p_;                                                            \
+            for (;;) {                                                                                       \
+                for (ptrdiff_t base_ = r_; base_ < (n) - d_; base_ += 2 * p_) {                              \
+                    ptrdiff_t end_ = base_ + p_ < (n) - d_ ? base_ + p_ : (n) - d_;                          \
+                    for (ptrdiff_t i_ = base_; i_ < end_; i_++)                                              \
+                        COMPARE(i_, i_ + d_);                                                                \
+                }                                                                                            \
+                if (q_ == p_)                                                                                \
+                    break;                                                                                   \
+                d_ = q_ - p_;                                                                                \
+                q_ /= 2;                                                                                     \
+                r_ = p_;                                                                                     \
+            }                                                                                                \
+        }                                                                                                    \
     } while (0)
 
 INLINE void exchange_keys(int32_t *restrict a, int32_t *restrict b, const ptrdiff_t width)
@@ -111,6 +113,34 @@ INLINE void sort_doubles(double *value, ptrdiff_t n, const ptrdiff_t width)
 #define COMPARE_DOUBLES(i, j) exchange_doubles(value + (i) * width, value + (j) * width, width)
     MERGE_EXCHANGE(n, COMPARE_DOUBLES);
 #undef COMPARE_DOUBLES
+}
+
+INLINE double middle(double a, double b)
+{
+    return (a + b) / 2.0;
+}
+
+/* Median of the signed values of one column sorted by magnitude. */
+INLINE double signed_median(const int32_t *key, ptrdiff_t width, ptrdiff_t n)
+{
+    ptrdiff_t negative = 0;
+    double got[2] = {NAN, NAN};
+    if (n < 1)
+        return NAN;
+    for (ptrdiff_t k = 0; k < n; k++)
+        negative += magnitude_negative(key[k * width]);
+    for (int j = 0; j < 2; j++) {
+        ptrdiff_t rank = j ? n / 2 : (n - 1) / 2;
+        int wanted = rank < negative;
+        ptrdiff_t left = wanted ? negative - 1 - rank : rank - negative;
+        for (ptrdiff_t k = 0; k < n; k++)
+            if (magnitude_negative(key[k * width]) == wanted && left-- == 0) {
+                double v = magnitude_value(key[k * width]);
+                got[j] = wanted ? -v : v;
+                break;
+            }
+    }
+    return middle(got[0], got[1]);
 }
 
 #endif
