@@ -15,6 +15,7 @@ setup(
                 "-std=c11",
                 "-ffp-contract=off",
                 "-fno-math-errno",
+                "-fno-trapping-math",
                 "-fvisibility=hidden",
             ],
             optional=True,

@@ -48,6 +48,41 @@ class MemorySink:
         """Nothing to undo."""
 
 
+class TrimmedSink(MemorySink):
+    """Collects a product whose second axes are only as long as the data need, and writes it at the end.
+
+    Parameters
+    ----------
+    exposure, product, planes
+        As for `MemorySink`; the lengths in `planes` are upper limits.
+    path : str or None
+        File name, "-", or None to keep the product in memory.
+    overwrite : bool
+        Replace an existing file.
+    """
+
+    def __init__(self, exposure, product, planes, path=None, *, overwrite=False):
+        super().__init__(exposure, product, planes)
+        self.path, self.overwrite = path, overwrite
+        self.axes = {name: spec["axes"] for name, spec in products()[product]["planes"].items()}
+
+    def finish(self, keys, meta):
+        """Cut the axes to their used length, and write."""
+        super().finish(keys, meta)
+        used: dict = {}
+        for name, plane in self.store.planes.items():
+            if plane.ndim == 4:
+                axis = self.axes[name][1]
+                nonzero = [k + 1 for k in range(plane.shape[1]) if np.any(plane[:, k])]
+                used[axis] = max(used.get(axis, 1), *nonzero, 1)
+        for name, plane in self.store.planes.items():
+            if plane.ndim == 4:
+                self.store.planes[name] = plane[:, : used[self.axes[name][1]]]
+        if self.path is not None:
+            self.result.primary.set("FILENAME", Path(self.path).name)
+            write_exposure(self.result, self.path, overwrite=self.overwrite)
+
+
 class FitsSink:
     """Writes a product to a FITS file or to standard output.
 
@@ -226,8 +261,9 @@ def product_planes(exposure, product, extra=()):
         axes["int"] = shape[0]
     if len(shape) == 4:
         axes["group"] = shape[1]
-        # A segment needs a jump between two groups; a ramp of n groups has at most this many.
-        axes["segment"] = axes["crhit"] = max(shape[1] // 2 + 1, 1)
+        # Most a ramp can have: a segment ends at a jump and needs two groups; every group but the first can jump.
+        axes["segment"] = shape[1] // 2 + 1
+        axes["crhit"] = max(shape[1] - 1, 1)
     out = {}
     for name, spec in products()[product]["planes"].items():
         if spec.get("optional") and name not in extra:
@@ -248,10 +284,15 @@ def write_exposure(exposure, path, *, overwrite=False):
     overwrite : bool
         Replace an existing file.
     """
-    planes = product_planes(exposure, exposure.product, exposure.store.names())
     in_memory = isinstance(exposure.store, ArrayStore)
     if in_memory:
-        planes = {name: (a.shape, a.dtype) for name, a in exposure.store.planes.items() if name in planes}
+        planes = {
+            name: (exposure.store.planes[name].shape, exposure.store.planes[name].dtype)
+            for name in products()[exposure.product]["planes"]
+            if exposure.has(name)
+        }
+    else:
+        planes = product_planes(exposure, exposure.product, exposure.store.names())
     sink = FitsSink(
         exposure,
         exposure.product,

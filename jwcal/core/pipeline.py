@@ -13,7 +13,7 @@ from pathlib import Path
 from jwcal.core import engine, provenance
 from jwcal.core.errors import InputError, ReferenceFileError, UsageError
 from jwcal.core.exposure import ArrayStore, Exposure, keywords, open_exposure
-from jwcal.core.output import FitsSink, MemorySink, product_planes
+from jwcal.core.output import FitsSink, MemorySink, TrimmedSink, product_planes
 from jwcal.core.params import Layers
 from jwcal.core.reference import ReferenceFile
 from jwcal.core.registry import find_step
@@ -233,6 +233,10 @@ def reserve_cards(exposure):
             exposure.primary.set(key, "", keywords()[key]["comment"])
 
 
+class _NoReference(Skip):
+    """A step skipped for want of a reference file: worth a warning."""
+
+
 class _Run:
     """State of one run; made, executed, dropped."""
 
@@ -256,6 +260,8 @@ class _Run:
         self.instrument = exposure.meta.get("INSTRUME")
         self.nodes, self.sinks, self.results = [], [], {}
         self.expect, self.created = [], set()
+        # Products of steps that were skipped; steps that need them are skipped too.
+        self.unmade: set = set()
         self.gives = "rate" if exposure.product in _SERVES["rate"] else "ramp"
         reserve_cards(self.exposure)
         self.exposure.wanted = tuple(job.outputs)
@@ -310,11 +316,13 @@ class _Run:
     def _prepare(self, item):
         """Decide whether a step runs, and get it ready; a skip is noted and the data pass."""
         step = item.step
-        if step.takes != self.gives:
+        if step.takes != self.gives and step.takes not in self.unmade:
             raise self._wrong_product(step)
         values, origins = self.job.layers.resolve(step, self.instrument)
-        reason, node, paths = None, None, {}
+        reason, declined, node, paths = None, None, None, {}
         try:
+            if step.takes != self.gives:
+                raise Skip(f"no {step.takes} was made")
             if values.skip:
                 raise Skip("switched off")
             if step.instruments and self.instrument not in step.instruments:
@@ -325,11 +333,14 @@ class _Run:
                 self._flush_to_memory()
             node.prepare(self.exposure)
         except Skip as exc:
-            reason = str(exc)
+            reason, declined = str(exc), exc
         meta = self.exposure.meta
         status = "COMPLETE" if reason is None else "SKIPPED"
         if reason is not None:
-            log.info("%s: skipped, %s", step.name, reason)
+            level = logging.WARNING if isinstance(declined, _NoReference) else logging.INFO
+            log.log(level, "%s: skipped, %s", step.name, reason)
+            if step.gives != step.takes:
+                self.unmade.add(step.gives)
         for ref in step.refs:
             if reason is None and paths.get(ref.kind):
                 meta.set(ref.header_keyword, Path(paths[ref.kind]).name)
@@ -380,8 +391,7 @@ class _Run:
                 text = f"no {ref.kind.upper()} reference ({why})"
                 if self.job.strict:
                     raise ReferenceFileError(f"{step.command}: {self.exposure.label}: {text}")
-                log.warning("%s: %s; step skipped", step.name, text)
-                raise Skip(text)
+                raise _NoReference(text)
             paths[ref.kind] = path
         return paths
 
@@ -402,15 +412,18 @@ class _Run:
         planes = self._planes(product)
         self.exposure.tables = [t for t in self.exposure.tables if t[0] != provenance.TABLE]
         self.exposure.tables.append((provenance.TABLE, provenance.to_table(self.rows)))
-        if path is None:
-            kept = MemorySink(self.exposure, product, planes)
-            self.results[product] = kept.result
-            sink: MemorySink | FitsSink = kept
+        sink: MemorySink | FitsSink
+        if product == "fitopt":
+            sink = TrimmedSink(self.exposure, product, planes, path, overwrite=self.job.overwrite)
+        elif path is None:
+            sink = MemorySink(self.exposure, product, planes)
         else:
             changed = self._changed(product, planes)
             sink = FitsSink(
                 self.exposure, product, planes, path, changed=changed, overwrite=self.job.overwrite
             )
+        if path is None and isinstance(sink, MemorySink):
+            self.results[product] = sink.result
         sink.expect = tuple(self.expect)
         self.sinks.append((len(self.nodes), sink))
 
