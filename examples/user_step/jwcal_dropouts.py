@@ -28,7 +28,9 @@ def find_falls(sci, groupdq, drop):
     takes="ramp",
     gives="ramp",
     status="S_DROPS",
-    params=[Param("drop", float, 200.0, "Smallest fall between two groups that is flagged.", unit="DN", min=0.0)],
+    params=[
+        Param("drop", float, 200.0, "Smallest fall between two groups that is flagged.", unit="DN", min=0.0)
+    ],
     changes=("GROUPDQ",),
 )
 def flag_dropouts(tile, refs, p):

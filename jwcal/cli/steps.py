@@ -74,7 +74,7 @@ def step_command(step, name=None, code=""):
     ]
     parameters = [param_option(p) for p in step.params]
     argument = click.Argument(["source"], required=False, default="-", metavar="[IN]")
-    command = click.Command(
+    return click.Command(
         name or step.command,
         callback=base.callback,
         params=[argument, *parameters, *refs, *extra, *base.params],
@@ -82,7 +82,6 @@ def step_command(step, name=None, code=""):
         short_help=step.summary,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    return command
 
 
 def _call(step, code, given):

@@ -261,7 +261,7 @@ def product_planes(exposure, product, extra=()):
         axes["int"] = shape[0]
     if len(shape) == 4:
         axes["group"] = shape[1]
-        # Most a ramp can have: a segment ends at a jump and needs two groups; every group but the first can jump.
+        # At most: a segment ends at a jump and needs two groups; every group but the first can jump.
         axes["segment"] = shape[1] // 2 + 1
         axes["crhit"] = max(shape[1] - 1, 1)
     out = {}

@@ -102,7 +102,7 @@ def read_toml(path, step=None):
         tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise UsageError(f"{path}: {exc}") from None
-    out = {}
+    out: dict = {}
     for key, value in tree.items():
         if isinstance(value, dict):
             out.setdefault(key.replace("-", "_"), {}).update(value)
@@ -156,21 +156,18 @@ def read_pars(path):
         raise UsageError(f"{path}: {' '.join(str(exc).split())}") from None
     if not isinstance(tree, dict) or "parameters" not in tree:
         raise UsageError(f"{path}: not a parameter reference file")
-    out = {}
+    out: dict = {}
     _collect(tree, out)
     return out
 
 
 def _collect(node, out):
     name = _step_name(str(node.get("class", "")), str(node.get("name", "")))
-    values = {}
-    for key, value in (node.get("parameters") or {}).items():
-        if (
-            key not in _FOREIGN
-            and value is not None
-            and not (isinstance(value, str) and value.lower() in {"none", ""})
-        ):
-            values[key] = value
+    values = {
+        key: value
+        for key, value in (node.get("parameters") or {}).items()
+        if key not in _FOREIGN and str(value).lower() not in {"none", ""}
+    }
     if values:
         out.setdefault(name, {}).update(values)
     for child in node.get("steps") or ():
@@ -209,7 +206,7 @@ def known_only(values, steps, origin):
     dict of str to dict
     """
     by_name = {s.name: s for s in steps}
-    out = {}
+    out: dict = {}
     for name, table in values.items():
         step = by_name.get(STEP_ALIASES.get(name, name))
         if step is None:

@@ -65,8 +65,8 @@ def _from_file(name):
         raise UsageError(f"{path}: no such file")
     module_name = "jwcal_user_" + Path(path).stem
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:

@@ -142,7 +142,9 @@ def readout_axes(meta):
     if {abs(a) for a in axes} != {1, 2}:
         raise InputError(f"refpix: FASTAXIS = {axes[0]} and SLOWAXIS = {axes[1]} do not name two axes")
     if known not in {None, axes}:
-        log.warning("refpix: FASTAXIS, SLOWAXIS = %s, %s; %s is usually read along %s, %s", *axes, detector, *known)
+        log.warning(
+            "refpix: FASTAXIS, SLOWAXIS = %s, %s; %s is usually read along %s, %s", *axes, detector, *known
+        )
     return axes
 
 
@@ -176,7 +178,9 @@ def describe(meta, frame, origin):
     if max(frame) > NIR_SIZE:
         raise InputError("refpix: IRS2 readout is not supported yet; use --skip refpix to go on without")
     if meta.get("MSTR_RD1") is not None:
-        raise InputError("refpix: multistripe readout is not supported yet; use --skip refpix to go on without")
+        raise InputError(
+            "refpix: multistripe readout is not supported yet; use --skip refpix to go on without"
+        )
     full = frame == (NIR_SIZE, NIR_SIZE)
     y0, x0 = (0, 0) if full else origin
     if min(y0, x0) < 0 or y0 + ny > NIR_SIZE or x0 + nx > NIR_SIZE:
@@ -192,7 +196,7 @@ def describe(meta, frame, origin):
         raise Skip(NO_REFERENCE_PIXELS)
     along = (x, y) if abs(fast) == 1 else (y, x)
     position = [a if sign > 0 else NIR_SIZE - 1 - a for a, sign in zip(along, (fast, slow), strict=True)]
-    return Readout(mode, frame, *position, abs(fast) == 1, *border, edgeless)
+    return Readout(mode, frame, position[0], position[1], abs(fast) == 1, border[0], border[1], edgeless)
 
 
 def _describe_miri(frame):
@@ -235,7 +239,9 @@ def _sets(readout, strips, p):
     if cached is not None and cached[0] == options and np.array_equal(cached[1], dq):
         return cached[2]
     y, x = _pixels([s.box for s in strips])
-    fast, slow = (readout.fast[x], readout.slow[y]) if readout.fast_is_x else (readout.fast[y], readout.slow[x])
+    fast, slow = (
+        (readout.fast[x], readout.slow[y]) if readout.fast_is_x else (readout.fast[y], readout.slow[x])
+    )
     usable = (dq & DQ["DO_NOT_USE"]) == 0
     sides = []
     if readout.mode == "amplifiers":
@@ -397,7 +403,9 @@ def solve_miri(values, strips, readout, p):
     params=[
         Param("odd_even_columns", bool, True, "Treat odd and even columns apart (near infrared)."),
         Param("use_side_ref_pixels", bool, True, "Subtract the signal of the side pixels from each row."),
-        Param("side_smoothing_length", int, 11, "Window of the running median.", unit="pixel", min=1, max=4095),
+        Param(
+            "side_smoothing_length", int, 11, "Window of the running median.", unit="pixel", min=1, max=4095
+        ),
         Param("side_gain", float, 1.0, "Factor applied to the signal of the side pixels."),
         Param("odd_even_rows", bool, True, "Treat odd and even rows apart (MIRI)."),
         Param("siglimit", float, 3.0, "Clipping limit of the means.", unit="sigma", min=0.0),
@@ -411,7 +419,14 @@ def solve_miri(values, strips, readout, p):
         Param("sigreject", float, 4.0, "Outlier limit of the sirs algorithm.", unit="sigma", min=0.0),
         Param("gaussmooth", float, 1.0, "Width of the low-pass filter of the sirs algorithm.", min=0.0),
         Param("halfwidth", int, 30, "Half width of the sirs kernel.", unit="pixel", min=1),
-        Param("ovr_corr_mitigation_ftr", float, 3.0, "Limit for bad interleaved pixels (IRS2).", unit="sigma", min=0.0),
+        Param(
+            "ovr_corr_mitigation_ftr",
+            float,
+            3.0,
+            "Limit for bad interleaved pixels (IRS2).",
+            unit="sigma",
+            min=0.0,
+        ),
         Param("preserve_irs2_refpix", bool, False, "Keep the interleaved reference pixels (IRS2)."),
         Param("irs2_mean_subtraction", bool, False, "Subtract clipped means before the IRS2 correction."),
     ],
@@ -445,14 +460,23 @@ def refpix(tile, refs, p):
         subtract_profiles(sci[k], along_x[:n], along_y[:n], c.rounded[:n], x_first=c.x_first)
         if zeroframe is not None:
             subtract_profiles(
-                zeroframe[k : k + 1], along_x[n:], along_y[n:], c.rounded[n:], x_first=c.x_first, keep_zero=True
+                zeroframe[k : k + 1],
+                along_x[n:],
+                along_y[n:],
+                c.rounded[n:],
+                x_first=c.x_first,
+                keep_zero=True,
             )
 
 
 @refpix.setup
 def _(exposure, refs, p):
     readout = describe(exposure.meta, exposure.frame, exposure.substrt)
-    if p.refpix_algorithm == "sirs" and readout.mode == "amplifiers" and readout.frame == (NIR_SIZE, NIR_SIZE):
+    if (
+        p.refpix_algorithm == "sirs"
+        and readout.mode == "amplifiers"
+        and readout.frame == (NIR_SIZE, NIR_SIZE)
+    ):
         raise UsageError("refpix: refpix_algorithm = sirs is not supported yet; use median")
     return readout
 

@@ -114,7 +114,9 @@ def reset(tile, refs, p):
     last one serves all later integrations.  NaN in the reference counts as zero.  The flags of
     the reference are added to PIXELDQ.
     """
-    subtract_reset(tile["SCI"], tile["PIXELDQ"], refs["reset"]["SCI"], refs["reset"]["DQ"], tile.plan, tile.i0)
+    subtract_reset(
+        tile["SCI"], tile["PIXELDQ"], refs["reset"]["SCI"], refs["reset"]["DQ"], tile.plan, tile.i0
+    )
 
 
 @reset.setup
@@ -124,7 +126,9 @@ def _(exposure, refs, p):
     if len(shape) != 4:
         raise ReferenceFileError(f"{ref.path}: SCI of a RESET reference has 4 axes, not {len(shape)}")
     if "DQ" in ref and len(ref.shape("DQ")) != 2:
-        raise ReferenceFileError(f"{ref.path}: DQ of a RESET reference has 2 axes, not {len(ref.shape('DQ'))}")
+        raise ReferenceFileError(
+            f"{ref.path}: DQ of a RESET reference has 2 axes, not {len(ref.shape('DQ'))}"
+        )
     first = exposure.meta.get("INTSTART", 1) - 1
     try:
         return plan_frames(exposure.shape, first, shape, ref.get("NINTS"), ref.get("NGROUPS"))

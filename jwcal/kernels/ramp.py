@@ -325,12 +325,12 @@ class _Fit:
         self.pieces = np.zeros(flag.shape[1], np.intp)
         if not starts:
             return np.zeros((0, flag.shape[1]), np.intp), np.zeros((0, flag.shape[1]), np.intp)
-        starts, lengths = np.array(starts), np.array(lengths)
-        long = lengths.max(axis=0) > 1
-        self.pieces = np.where(long, (lengths > 1).sum(axis=0), (lengths == 1).sum(axis=0))
-        lengths[(lengths == 1) & long] = 0
-        lengths[1:, ~long] = 0
-        return starts, lengths
+        first, count = np.array(starts), np.array(lengths)
+        long = count.max(axis=0) > 1
+        self.pieces = np.where(long, (count > 1).sum(axis=0), (count == 1).sum(axis=0))
+        count[(count == 1) & long] = 0
+        count[1:, ~long] = 0
+        return first, count
 
     def _read_variance(self, length, time):
         r = self.noise / time

@@ -60,8 +60,16 @@ def clipped_means(values, index, bounds, limit, single):
     means = np.empty((ngroup, nset))
     uniform = np.empty((ngroup, nset), np.uint8)
     failed = native().jw_clipped_means(
-        ptr(values), _size(ngroup), _size(values.strides[0] // 4), ptr(index), ptr(bounds), _size(nset),
-        ctypes.c_double(limit), ptr(single), ptr(means), ptr(uniform),
+        ptr(values),
+        _size(ngroup),
+        _size(values.strides[0] // 4),
+        ptr(index),
+        ptr(bounds),
+        _size(nset),
+        ctypes.c_double(limit),
+        ptr(single),
+        ptr(means),
+        ptr(uniform),
     )
     if failed:
         raise MemoryError("clipped means")
@@ -142,8 +150,16 @@ def running_median(values, good, length, single, first=0, total=None):
         return running_median_numpy(values, good, length, single, first, total)
     out = np.empty((ngroup, nrow))
     failed = native().jw_running_median(
-        ptr(values), ptr(good), _size(ngroup), _size(nrow), _size(ncol), _size(first), _size(total),
-        _size(length), ptr(single), ptr(out),
+        ptr(values),
+        ptr(good),
+        _size(ngroup),
+        _size(nrow),
+        _size(ncol),
+        _size(first),
+        _size(total),
+        _size(length),
+        ptr(single),
+        ptr(out),
     )
     if failed:
         raise MemoryError("running median")
@@ -207,9 +223,18 @@ def subtract_profiles(sci, along_x, along_y, rounded, *, x_first, keep_zero=Fals
         subtract_profiles_numpy(sci, along_x, along_y, rounded, x_first=x_first, keep_zero=keep_zero)
         return
     native().jw_subtract_profiles(
-        ptr(sci), _size(ngroup), _size(sci.strides[0] // 4), _size(ny), _size(nx),
-        ptr(along_x), _size(along_x.strides[0] // 8), ptr(along_y), _size(along_y.strides[0] // 8),
-        ptr(rounded), ctypes.c_int(bool(x_first)), ctypes.c_int(bool(keep_zero)),
+        ptr(sci),
+        _size(ngroup),
+        _size(sci.strides[0] // 4),
+        _size(ny),
+        _size(nx),
+        ptr(along_x),
+        _size(along_x.strides[0] // 8),
+        ptr(along_y),
+        _size(along_y.strides[0] // 8),
+        ptr(rounded),
+        ctypes.c_int(bool(x_first)),
+        ctypes.c_int(bool(keep_zero)),
     )
 
 
@@ -257,8 +282,15 @@ def subtract_row_parity(sci, drift, y0=0):
         subtract_row_parity_numpy(sci, drift, y0)
         return
     native().jw_subtract_row_parity(
-        ptr(sci), _size(ngroup), _size(sci.strides[0] // 4), _size(ny), _size(nx),
-        ptr(drift), _size(drift.strides[0] // 8), _size(drift.strides[1] // 8), _size(y0),
+        ptr(sci),
+        _size(ngroup),
+        _size(sci.strides[0] // 4),
+        _size(ny),
+        _size(nx),
+        ptr(drift),
+        _size(drift.strides[0] // 8),
+        _size(drift.strides[1] // 8),
+        _size(y0),
     )
 
 

@@ -9,40 +9,81 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.command("expose", context_settings=_SETTINGS)
 @click.argument("out", metavar="OUT", type=click.Path(file_okay=False))
 @click.option("--instrument", type=click.Choice(_INSTRUMENTS, case_sensitive=False), help="Default: nircam.")
-@click.option("--detector", metavar="NAME", help="Official name, such as NRCA1, NIS, GUIDER2, NRS1, MIRIMAGE.")
-@click.option("--subarray", metavar="NAME", help="Official name; the default is small and depends on the instrument.")
+@click.option(
+    "--detector", metavar="NAME", help="Official name, such as NRCA1, NIS, GUIDER2, NRS1, MIRIMAGE."
+)
+@click.option(
+    "--subarray", metavar="NAME", help="Official name; the default is small and depends on the instrument."
+)
 @click.option("--full", is_flag=True, help="Read the whole detector.")
-@click.option("--shape", type=int, nargs=2, metavar="NY NX", help="Rows and columns of a region without a name.")
+@click.option(
+    "--shape", type=int, nargs=2, metavar="NY NX", help="Rows and columns of a region without a name."
+)
 @click.option("--corner", type=int, nargs=2, metavar="X Y", help="1-based first pixel of that region [1 1].")
 @click.option("--readpatt", metavar="NAME", help="Official readout pattern; default: the fastest.")
 @click.option("--nints", type=click.IntRange(1), default=1, show_default=True, help="Integrations.")
-@click.option("--ngroups", type=click.IntRange(1), default=10, show_default=True, help="Groups of an integration.")
-@click.option("--segments", type=click.IntRange(1), default=1, show_default=True,
-              help="Files the integrations are split into.")
+@click.option(
+    "--ngroups", type=click.IntRange(1), default=10, show_default=True, help="Groups of an integration."
+)
+@click.option(
+    "--segments",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Files the integrations are split into.",
+)
 @click.option("--zeroframe", is_flag=True, help="Also write the first frame of every integration.")
 @click.option("--tso", is_flag=True, help="Time series: sets TSOVISIT and the exposure type.")
 @click.option("--exp-type", metavar="NAME", help="EXP_TYPE; decides what is seen: stars, a spectrum, slices.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Noise and cosmic rays.")
 @click.option("--scene-seed", type=click.IntRange(0), default=7, show_default=True, help="Which sky.")
 @click.option("--detector-seed", type=click.IntRange(0), default=11, show_default=True, help="Which pixels.")
-@click.option("--cr-rate", type=click.FloatRange(0, 1), default=0.01, show_default=True,
-              help="Fraction of the pixels hit by cosmic rays in an integration.")
-@click.option("--one-over-f", type=click.FloatRange(0), help="Line-correlated noise, DN rms [1 in full frames].")
-@click.option("--drift", type=click.FloatRange(0),
-              help="Step of the amplifier offsets between frames, DN rms [1.5; 0.05 without reference pixels].")
-@click.option("--brightness", type=click.FloatRange(0), help="Factor on the scene [so that short ramps have signal].")
-@click.option("--star-density", type=click.FloatRange(0, 0.1), default=6e-4, show_default=True,
-              help="Stars per pixel.")
-@click.option("--dither", type=float, nargs=2, default=(0.0, 0.0), metavar="X Y", help="Pointing shift, pixels.")
-@click.option("--exposure", type=click.IntRange(1, 99999), default=1, show_default=True, help="Exposure number.")
+@click.option(
+    "--cr-rate",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Fraction of the pixels hit by cosmic rays in an integration.",
+)
+@click.option(
+    "--one-over-f", type=click.FloatRange(0), help="Line-correlated noise, DN rms [1 in full frames]."
+)
+@click.option(
+    "--drift",
+    type=click.FloatRange(0),
+    help="Step of the amplifier offsets between frames, DN rms [1.5; 0.05 without reference pixels].",
+)
+@click.option(
+    "--brightness", type=click.FloatRange(0), help="Factor on the scene [so that short ramps have signal]."
+)
+@click.option(
+    "--star-density", type=click.FloatRange(0, 0.1), default=6e-4, show_default=True, help="Stars per pixel."
+)
+@click.option(
+    "--dither", type=float, nargs=2, default=(0.0, 0.0), metavar="X Y", help="Pointing shift, pixels."
+)
+@click.option(
+    "--exposure", type=click.IntRange(1, 99999), default=1, show_default=True, help="Exposure number."
+)
 @click.option("--frame-divisor", type=click.IntRange(1), help="FRMDIVSR, if it is not NFRAMES.")
-@click.option("--gain-factor", type=click.FloatRange(0.01), default=1.0, show_default=True,
-              help="GAINFACT of the gain reference.")
+@click.option(
+    "--gain-factor",
+    type=click.FloatRange(0.01),
+    default=1.0,
+    show_default=True,
+    help="GAINFACT of the gain reference.",
+)
 @click.option("--no-refs", is_flag=True, help="Do not write reference files.")
 @click.option("--full-refs", is_flag=True, help="Write full-frame references for a subarray, to be cut out.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
-@click.option("-j", "--threads", type=click.IntRange(1), default=2, show_default=True,
-              help="Threads; the result does not depend on them.")
+@click.option(
+    "-j",
+    "--threads",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Threads; the result does not depend on them.",
+)
 def expose_command(out, full, no_refs, full_refs, **given):
     r"""Simulate a raw exposure with known truth in the folder OUT.
 
@@ -69,8 +110,10 @@ def expose_command(out, full, no_refs, full_refs, **given):
     start = time.perf_counter()
     case = expose(out, references=not no_refs, full_references=full_refs, **given)
     ny, nx = case["shape"]
-    click.echo(f"{out}: {case['detector']} {case['subarray']} {case['exp_type']} {case['readpatt']}, "
-               f"{case['nints']} x {case['ngroups']} x {ny} x {nx}, {time.perf_counter() - start:.1f} s")
+    click.echo(
+        f"{out}: {case['detector']} {case['subarray']} {case['exp_type']} {case['readpatt']}, "
+        f"{case['nints']} x {case['ngroups']} x {ny} x {nx}, {time.perf_counter() - start:.1f} s"
+    )
     for name in (part["uncal"] for part in case.get("segments", [case])):
         click.echo(f"  {name}")
     click.echo(f"  {case['truth']}  {case['crs']} pixels hit, {case['saturated']} saturated")

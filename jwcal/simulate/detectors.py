@@ -194,8 +194,14 @@ def detector(name):
     if own is None:
         raise UsageError(f"detector {name} is unknown; one of: {', '.join(tables['detector'])}")
     values = {**tables["instrument"][own["instrument"]], **own}
-    return Detector(name.upper(), own["instrument"], (values["rows"], values["columns"]),
-                    own["fastaxis"], own["slowaxis"], values)
+    return Detector(
+        name.upper(),
+        own["instrument"],
+        (values["rows"], values["columns"]),
+        own["fastaxis"],
+        own["slowaxis"],
+        values,
+    )
 
 
 def choose_detector(instrument=None, name=None):
@@ -267,8 +273,10 @@ def region(det, subarray=None, shape=None, corner=None):
     ny, nx = shape
     x, y = corner or (1, 1)
     if ny < 1 or nx < 1 or x < 1 or y < 1 or y - 1 + ny > fy or x - 1 + nx > fx:
-        raise UsageError(f"a region of {ny} rows and {nx} columns at ({x}, {y}) does not fit {det.name} "
-                         f"({fy} rows, {fx} columns)")
+        raise UsageError(
+            f"a region of {ny} rows and {nx} columns at ({x}, {y}) does not fit {det.name} "
+            f"({fy} rows, {fx} columns)"
+        )
     if (ny, nx) == det.shape:
         return full
     outputs = 4 if det.is_miri else 1

@@ -22,13 +22,21 @@ from jwcal.simulate.scene import make_scene
 def _exposure_type(det, name, tso):
     known = catalogue()["exp_type"]
     if name is None and tso and not det.name.startswith("MIRIFU"):
-        name = {"nircam": "NRC_TSIMAGE", "niriss": "NIS_SOSS", "nirspec": "NRS_BRIGHTOBJ",
-                "miri": "MIR_LRS-SLITLESS"}.get(det.instrument)
+        name = {
+            "nircam": "NRC_TSIMAGE",
+            "niriss": "NIS_SOSS",
+            "nirspec": "NRS_BRIGHTOBJ",
+            "miri": "MIR_LRS-SLITLESS",
+        }.get(det.instrument)
     name = (name or det["exp_type"]).upper()
-    prefix = {"nircam": "NRC_", "niriss": "NIS_", "nirspec": "NRS_", "miri": "MIR_", "fgs": "FGS_"}[det.instrument]
+    prefix = {"nircam": "NRC_", "niriss": "NIS_", "nirspec": "NRS_", "miri": "MIR_", "fgs": "FGS_"}[
+        det.instrument
+    ]
     mine = [key for key in known if key.startswith(prefix)]
     if name not in mine:
-        raise UsageError(f"exposure type {name} is not simulated for {det.instrument}; one of: {', '.join(mine)}")
+        raise UsageError(
+            f"exposure type {name} is not simulated for {det.instrument}; one of: {', '.join(mine)}"
+        )
     return name, known[name]
 
 
@@ -63,11 +71,37 @@ def _has_reference_lines(region, pixels):
     return bool((reference.all(axis=1) if region.fast_is_x else reference.all(axis=0)).any())
 
 
-def expose(out, instrument=None, detector=None, subarray=None, shape=None, corner=None, readpatt=None,
-           nints=1, ngroups=10, segments=1, zeroframe=False, tso=False, exp_type=None, seed=1, cr_rate=0.01,
-           one_over_f=None, drift=None, brightness=None, star_density=6e-4, dither=(0.0, 0.0), exposure=1,
-           frame_divisor=None, gain_factor=1.0, scene_seed=7, detector_seed=11, references=True,
-           full_references=False, overwrite=False, threads=2):
+def expose(
+    out,
+    instrument=None,
+    detector=None,
+    subarray=None,
+    shape=None,
+    corner=None,
+    readpatt=None,
+    nints=1,
+    ngroups=10,
+    segments=1,
+    zeroframe=False,
+    tso=False,
+    exp_type=None,
+    seed=1,
+    cr_rate=0.01,
+    one_over_f=None,
+    drift=None,
+    brightness=None,
+    star_density=6e-4,
+    dither=(0.0, 0.0),
+    exposure=1,
+    frame_divisor=None,
+    gain_factor=1.0,
+    scene_seed=7,
+    detector_seed=11,
+    references=True,
+    full_references=False,
+    overwrite=False,
+    threads=2,
+):
     """Simulate a raw exposure, its reference files and its truth.
 
     Parameters
@@ -147,17 +181,30 @@ def expose(out, instrument=None, detector=None, subarray=None, shape=None, corne
         raise UsageError(f"the cosmic-ray rate is a fraction of the pixels, between 0 and 1, not {cr_rate}")
     bounds = segment_bounds(nints, segments)
     elements = {key.upper(): mode.get(key, det.get(key)) for key in ("filter", "pupil", "grating")}
-    plan = Plan(region, timing, nints, exposure, type_name, elements, tso or mode.get("tso", False),
-                zeroframe, tuple(dither))
+    plan = Plan(
+        region,
+        timing,
+        nints,
+        exposure,
+        type_name,
+        elements,
+        tso or mode.get("tso", False),
+        zeroframe,
+        tuple(dither),
+    )
 
     pixels = draw_pixels(region, detector_seed)
     if brightness is None:
         brightness = max(1.0, 50.0 / timing.integration_time)
-    scene = make_scene(region, mode["scene"], mode.get("axis", "x"), brightness, star_density, scene_seed, plan.dither)
+    scene = make_scene(
+        region, mode["scene"], mode.get("axis", "x"), brightness, star_density, scene_seed, plan.dither
+    )
     usable = _has_reference_lines(region, pixels)
     effects = Effects(
         cr_rate=cr_rate,
-        one_over_f=one_over_f if one_over_f is not None else (1.0 if region.is_full and not det.is_miri else 0.0),
+        one_over_f=one_over_f
+        if one_over_f is not None
+        else (1.0 if region.is_full and not det.is_miri else 0.0),
         drift=drift if drift is not None else (1.5 if usable else 0.05),
         odd_even=0.8 if usable else 0.0,
     )
@@ -177,21 +224,44 @@ def expose(out, instrument=None, detector=None, subarray=None, shape=None, corne
             # Official darks and resets are made per subarray; the official step does not cut them.
             small = whole is None or kind in {"dark", "reset", "rscd"}
             made[kind] = write.write_reference(
-                out / "refs", kind, region if small else whole, timing, pixels if small else pixels_of_whole,
-                gain_factor, overwrite)
+                out / "refs",
+                kind,
+                region if small else whole,
+                timing,
+                pixels if small else pixels_of_whole,
+                gain_factor,
+                overwrite,
+            )
         kinds = {kind: f"refs/{name}" for kind, name in made.items()}
     case = {
-        "uncal": names[0], "truth": "truth.fits", "refs": kinds, "instrument": det.instrument,
-        "detector": det.name, "subarray": region.name, "exp_type": type_name, "shape": list(region.shape),
-        "nints": nints, "ngroups": ngroups, "readpatt": timing.pattern, "seed": seed, "rate_scale": brightness,
-        "crs": counts[0], "saturated": counts[1],
+        "uncal": names[0],
+        "truth": "truth.fits",
+        "refs": kinds,
+        "instrument": det.instrument,
+        "detector": det.name,
+        "subarray": region.name,
+        "exp_type": type_name,
+        "shape": list(region.shape),
+        "nints": nints,
+        "ngroups": ngroups,
+        "readpatt": timing.pattern,
+        "seed": seed,
+        "rate_scale": brightness,
+        "crs": counts[0],
+        "saturated": counts[1],
     }
     if segments > 1:
-        case["segments"] = [{"uncal": name, "truth": f"seg{k + 1:03d}/truth.fits", "intstart": a, "intend": b}
-                            for k, (name, (a, b)) in enumerate(zip(names, bounds, strict=True))]
+        case["segments"] = [
+            {"uncal": name, "truth": f"seg{k + 1:03d}/truth.fits", "intstart": a, "intend": b}
+            for k, (name, (a, b)) in enumerate(zip(names, bounds, strict=True))
+        ]
         for k, (a, b) in enumerate(bounds):
-            own = {**case, "uncal": f"../{names[k]}", "nints": b - a + 1,
-                   "refs": {kind: f"../{name}" for kind, name in kinds.items()}}
+            own = {
+                **case,
+                "uncal": f"../{names[k]}",
+                "nints": b - a + 1,
+                "refs": {kind: f"../{name}" for kind, name in kinds.items()},
+            }
             own.pop("segments")
             _write_json(out / f"seg{k + 1:03d}" / "case.json", own)
     _write_json(out / "case.json", case)
@@ -226,6 +296,7 @@ def _write_ramps(out, plan, maker, bounds, names, scene, light, gain_factor, see
     hits = saturated = 0
     segmented = len(bounds) > 1
     with ExitStack() as stack:
+
         def truth_file(path, first, last):
             handle = stack.enter_context(write.new_file(path, overwrite))
             return write.TruthFile(handle, plan, first, last, rate, gain, pixels, scene.stars, seed)

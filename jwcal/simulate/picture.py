@@ -11,7 +11,13 @@ _GLYPHS = {
     "/": "11244", "%": "51245", "(": "24442", ")": "21112", ":": "02020", "=": "07070", "_": "00007", ">": "42124",
     "<": "12421", " ": "00000",
 }  # fmt: skip
-_INK, _GRID, _BLUE, _RED, _PAPER = (34, 34, 40), (222, 222, 226), (44, 103, 176), (201, 72, 54), (252, 252, 250)
+_INK, _GRID, _BLUE, _RED, _PAPER = (
+    (34, 34, 40),
+    (222, 222, 226),
+    (44, 103, 176),
+    (201, 72, 54),
+    (252, 252, 250),
+)
 _PANEL = (340, 480)
 _MARGIN = (44, 44, 64, 20)
 
@@ -54,26 +60,26 @@ class Panel:
         """Fill a rectangle given in data units."""
         rows = sorted((self.row(y0), self.row(y1)))
         columns = sorted((self.column(x0), self.column(x1)))
-        self.picture[rows[0]:rows[1] + 1, columns[0]:max(columns[1], columns[0] + 1)] = colour
+        self.picture[rows[0] : rows[1] + 1, columns[0] : max(columns[1], columns[0] + 1)] = colour
 
     def level(self, y, colour):
         """Draw a horizontal line."""
-        self.picture[self.row(y), self.left:self.right] = colour
+        self.picture[self.row(y), self.left : self.right] = colour
 
     def point(self, x, y, colour, error=0.0, size=3):
         """Draw a square mark with an error bar."""
         c = self.column(x)
         top, bottom = sorted((self.row(y - error), self.row(y + error)))
-        self.picture[top:bottom + 1, c:c + 1] = colour
+        self.picture[top : bottom + 1, c : c + 1] = colour
         r = self.row(y)
-        self.picture[r - size:r + size + 1, c - size:c + size + 1] = colour
+        self.picture[r - size : r + size + 1, c - size : c + size + 1] = colour
 
     def curve(self, xs, ys, colour):
         """Draw a connected line."""
         columns = np.arange(self.column(xs[0]), self.column(xs[-1]) + 1)
         rows = np.interp(columns, [self.column(x) for x in xs], [self.row(y) for y in ys]).round().astype(int)
         for column, one, other in zip(columns, rows, np.append(rows[1:], rows[-1]), strict=True):
-            self.picture[min(one, other):max(one, other) + 2, column] = colour
+            self.picture[min(one, other) : max(one, other) + 2, column] = colour
 
     def frame(self, title, x_ticks, y_ticks):
         """Draw axes, ticks and a title."""
@@ -84,9 +90,9 @@ class Panel:
         for value in x_ticks:
             label = _number(value)
             write_text(self.picture, self.bottom + 8, self.column(value) - 4 * len(label), label)
-            self.picture[self.bottom:self.bottom + 4, self.column(value)] = _INK
-        self.picture[self.top:self.bottom + 1, self.left] = _INK
-        self.picture[self.bottom, self.left:self.right] = _INK
+            self.picture[self.bottom : self.bottom + 4, self.column(value)] = _INK
+        self.picture[self.top : self.bottom + 1, self.left] = _INK
+        self.picture[self.bottom, self.left : self.right] = _INK
         write_text(self.picture, self.top - 24, self.left, title)
 
 
@@ -113,7 +119,7 @@ def write_text(picture, top, left, text, colour=_INK, scale=2):
         dots = dots.repeat(scale, 0).repeat(scale, 1)
         height, width = dots.shape
         if left >= 0 and top >= 0 and left + width <= picture.shape[1] and top + height <= picture.shape[0]:
-            picture[top:top + height, left:left + width][dots] = colour
+            picture[top : top + height, left : left + width][dots] = colour
         left += 4 * scale
 
 
@@ -151,7 +157,9 @@ def draw(result):
             panel.point(row["rate"], 100 * row["bias"], _BLUE, 100 * row["bias_error"])
         top = max(1.3, *(1.1 * max(row["pull_std"], row["pull_sigma68"]) for row in flux))
         panel = Panel(picture, 30 + height, 0, (low, high), (0.7, top), log_x=True)
-        panel.frame("scatter / error by rate: std, sigma68", _decades(low, high), np.linspace(0.7, top, 4).round(2))
+        panel.frame(
+            "scatter / error by rate: std, sigma68", _decades(low, high), np.linspace(0.7, top, 4).round(2)
+        )
         panel.level(1, _INK)
         for row in flux:
             panel.point(row["rate"], row["pull_std"], _RED)
@@ -173,8 +181,11 @@ def _pull_panel(picture, clean):
     density = counts / (clean["n"] * step)
     top = 1.15 * max(density.max(), 0.4)
     panel = Panel(picture, 30, 0, (-5, 5), (0, top))
-    panel.frame(f"pulls: mean {clean['mean']:.3f} std {clean['std']:.3f}", (-4, -2, 0, 2, 4),
-                np.linspace(0, top, 4).round(2))
+    panel.frame(
+        f"pulls: mean {clean['mean']:.3f} std {clean['std']:.3f}",
+        (-4, -2, 0, 2, 4),
+        np.linspace(0, top, 4).round(2),
+    )
     for low, value in zip(edges, density, strict=False):
         panel.box(low, low + 0.8 * step, 0, value, _BLUE)
     grid = np.linspace(-5, 5, 101)

@@ -61,8 +61,12 @@ class Pixels:
     def bad(self):
         """Bit mask (uint8) of every pixel that is not a good one."""
         out = np.zeros(self.gain.shape, np.uint8)
-        for mask, bit in ((self.reference, REFERENCE), (self.dead, DEAD), (self.hot, HOT),
-                          (self.bad_reference, BAD_REFERENCE)):
+        for mask, bit in (
+            (self.reference, REFERENCE),
+            (self.dead, DEAD),
+            (self.hot, HOT),
+            (self.bad_reference, BAD_REFERENCE),
+        ):
             out[mask] |= bit
         for mask in self.undefined.values():
             out[mask] |= UNCALIBRATED
@@ -224,8 +228,21 @@ def pixels(region, seed=11):
         share = np.array([1.0, 0.7, 0.6, 0.6], np.float32)[:nint]
         decay = np.exp(-np.arange(ngroup, dtype=np.float32) / 3)
         reset = share[:, None, None, None] * decay[None, :, None, None] * base
-    return Pixels(reference, dead, hot, bad_reference, undefined, gain, read_noise, efficiency, dark, bias,
-                  coefficients, full_well, reset)
+    return Pixels(
+        reference,
+        dead,
+        hot,
+        bad_reference,
+        undefined,
+        gain,
+        read_noise,
+        efficiency,
+        dark,
+        bias,
+        coefficients,
+        full_well,
+        reset,
+    )
 
 
 def _bias(rng, region, noise):

@@ -8,8 +8,19 @@ import numpy as np
 
 from jwcal.simulate.pixels import delinearise, linearise
 
-HIT = np.dtype([("INT", "i4"), ("GROUP", "i4"), ("FRAME", "i4"), ("Y", "i4"), ("X", "i4"),
-                ("FRAC", "f4"), ("AMP_E", "f4"), ("AMP_DN", "f4"), ("PRIMARY", "i2")])
+HIT = np.dtype(
+    [
+        ("INT", "i4"),
+        ("GROUP", "i4"),
+        ("FRAME", "i4"),
+        ("Y", "i4"),
+        ("X", "i4"),
+        ("FRAC", "f4"),
+        ("AMP_E", "f4"),
+        ("AMP_DN", "f4"),
+        ("PRIMARY", "i2"),
+    ]
+)
 _BAND_PIXELS = 1 << 15
 _ELECTRONICS, _COSMIC, _PIXEL = 2, 3, 4
 
@@ -120,9 +131,15 @@ def cosmic_rays(rng, region, reference, total_frames, fraction):
     pieces = [(frame, y, x, charge, np.ones(count, np.int16))]
     for step in range(1, 7):
         longer = length > step
-        pieces.append((frame[longer], y[longer] + step * np.sin(angle[longer]),
-                       x[longer] + step * np.cos(angle[longer]),
-                       charge[longer] * rng.uniform(0.4, 1.3, longer.sum()), np.zeros(longer.sum(), np.int16)))
+        pieces.append(
+            (
+                frame[longer],
+                y[longer] + step * np.sin(angle[longer]),
+                x[longer] + step * np.cos(angle[longer]),
+                charge[longer] * rng.uniform(0.4, 1.3, longer.sum()),
+                np.zeros(longer.sum(), np.int16),
+            )
+        )
     frame, y, x, charge, primary = (np.concatenate(part) for part in zip(*pieces, strict=True))
     y, x = np.floor(y).astype(int), np.floor(x).astype(int)
     inside = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
@@ -215,8 +232,9 @@ class RampMaker:
             groups = np.empty((timing.ngroups, *shape), np.uint16)
         zero = np.empty(shape, np.uint16) if self.zeroframe else None
         saturated = np.full(shape, -1, np.int16)
-        hits = cosmic_rays(self._rng(_COSMIC, i), region, self.pixels.reference, timing.total_frames,
-                           self.effects.cr_rate)
+        hits = cosmic_rays(
+            self._rng(_COSMIC, i), region, self.pixels.reference, timing.total_frames, self.effects.cr_rate
+        )
         electronics = self._electronics(i)
         starts = range(0, region.ny, self._rows)
 

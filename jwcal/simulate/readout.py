@@ -121,8 +121,9 @@ def timing(region, pattern=None, ngroups=10, divisor=None):
     name = (pattern or det["readpatt"]).upper()
     patterns = catalogue()["readpatt"][det.instrument]
     if name not in patterns:
-        raise UsageError(f"readout pattern {name} is unknown for {det.instrument}; "
-                         f"one of: {', '.join(patterns)}")
+        raise UsageError(
+            f"readout pattern {name} is unknown for {det.instrument}; one of: {', '.join(patterns)}"
+        )
     if ngroups < 1:
         raise UsageError(f"an integration needs at least one group, not {ngroups}")
     nframes, gap = patterns[name]

@@ -5,16 +5,38 @@ import numpy as np
 from jwcal.core.dq import DQ, MEANING
 from jwcal.simulate.ramp import dark_factor
 
-_FLAGS = ("DO_NOT_USE", "SATURATED", "JUMP_DET", "AD_FLOOR", "DEAD", "HOT", "WARM", "LOW_QE",
-          "NO_FLAT_FIELD", "NO_GAIN_VALUE", "NO_LIN_CORR", "NO_SAT_CHECK", "UNRELIABLE_BIAS",
-          "UNRELIABLE_DARK", "BAD_REF_PIXEL", "REFERENCE_PIXEL")
+_FLAGS = (
+    "DO_NOT_USE",
+    "SATURATED",
+    "JUMP_DET",
+    "AD_FLOOR",
+    "DEAD",
+    "HOT",
+    "WARM",
+    "LOW_QE",
+    "NO_FLAT_FIELD",
+    "NO_GAIN_VALUE",
+    "NO_LIN_CORR",
+    "NO_SAT_CHECK",
+    "UNRELIABLE_BIAS",
+    "UNRELIABLE_DARK",
+    "BAD_REF_PIXEL",
+    "REFERENCE_PIXEL",
+)
 # Beyond this many values the dark is stored per group instead of per frame.
 DARK_FRAME_LIMIT = 1 << 26
 
 KINDS = {
-    "mask": "MaskModel", "saturation": "SaturationModel", "superbias": "SuperBiasModel",
-    "linearity": "LinearityModel", "dark": "DarkModel", "gain": "GainModel",
-    "readnoise": "ReadnoiseModel", "flat": "FlatModel", "reset": "ResetModel", "rscd": "RSCDModel",
+    "mask": "MaskModel",
+    "saturation": "SaturationModel",
+    "superbias": "SuperBiasModel",
+    "linearity": "LinearityModel",
+    "dark": "DarkModel",
+    "gain": "GainModel",
+    "readnoise": "ReadnoiseModel",
+    "flat": "FlatModel",
+    "reset": "ResetModel",
+    "rscd": "RSCDModel",
 }
 
 
@@ -41,10 +63,17 @@ def rscd_table(region, timing):
     numpy.ndarray
         Structured: subarray, readpatt, group_skip1 (first integration), group_skip (later ones).
     """
-    rows = [("FULL", "FASTR1", 1, 4), ("FULL", "SLOWR1", 1, 2), ("FULL", "FAST", 1, 4), ("FULL", "SLOW", 1, 2)]
+    rows = [
+        ("FULL", "FASTR1", 1, 4),
+        ("FULL", "SLOWR1", 1, 2),
+        ("FULL", "FAST", 1, 4),
+        ("FULL", "SLOW", 1, 2),
+    ]
     if (region.name, timing.pattern) not in {row[:2] for row in rows}:
         rows.append((region.name, timing.pattern, 1, groups_to_skip(timing)[1]))
-    return np.array(rows, [("subarray", "S17"), ("readpatt", "S12"), ("group_skip1", "i4"), ("group_skip", "i4")])
+    return np.array(
+        rows, [("subarray", "S17"), ("readpatt", "S12"), ("group_skip1", "i4"), ("group_skip", "i4")]
+    )
 
 
 def groups_to_skip(timing):
@@ -86,7 +115,9 @@ def dark_planes(region, timing, pixels):
     rate[pixels.undefined["dark"]] = np.nan
     for i in range(2 if region.detector.is_miri else 1):
         for k in range(count):
-            seconds = (k * (nframes + gap) + (nframes + 1) / 2) * timing.tframe * dark_factor(region.detector, i)
+            seconds = (
+                (k * (nframes + gap) + (nframes + 1) / 2) * timing.tframe * dark_factor(region.detector, i)
+            )
             yield (i, k), rate * np.float32(seconds)
 
 
@@ -127,8 +158,11 @@ def planes(kind, region, timing, pixels):
         level = np.minimum(0.985 * pixels.full_well + pixels.bias, 65000)
         return {"SCI": holes(level, "saturation"), "DQ": flags("saturation", "NO_SAT_CHECK")}
     if kind == "superbias":
-        return {"SCI": holes(pixels.bias, "superbias"), "ERR": np.full(region.shape, 0.3, np.float32),
-                "DQ": flags("superbias", "UNRELIABLE_BIAS")}
+        return {
+            "SCI": holes(pixels.bias, "superbias"),
+            "ERR": np.full(region.shape, 0.3, np.float32),
+            "DQ": flags("superbias", "UNRELIABLE_BIAS"),
+        }
     if kind == "linearity":
         return {"COEFFS": holes(pixels.coefficients, "linearity"), "DQ": flags("linearity", "NO_LIN_CORR")}
     if kind == "dark":
@@ -140,9 +174,11 @@ def planes(kind, region, timing, pixels):
         return {"SCI": holes(pixels.read_noise / pixels.gain * np.sqrt(2), "readnoise")}
     if kind == "flat":
         blind = pixels.reference | pixels.dead
-        return {"SCI": np.where(blind, 1, pixels.efficiency).astype(np.float32),
-                "ERR": np.full(region.shape, 0.001, np.float32),
-                "DQ": np.where(blind, DQ["NO_FLAT_FIELD"] | DQ["DO_NOT_USE"], 0).astype(np.uint32)}
+        return {
+            "SCI": np.where(blind, 1, pixels.efficiency).astype(np.float32),
+            "ERR": np.full(region.shape, 0.001, np.float32),
+            "DQ": np.where(blind, DQ["NO_FLAT_FIELD"] | DQ["DO_NOT_USE"], 0).astype(np.uint32),
+        }
     if kind == "reset":
         return {"SCI": pixels.reset, "DQ": none}
     raise ValueError(f"no reference file of kind {kind!r}")
@@ -159,8 +195,13 @@ def extra_keywords(kind, region, timing, gain_factor=1.0):
     det = region.detector
     if kind == "dark":
         count, nframes, gap = dark_frames(region, timing)
-        out = {"READPATT": timing.pattern if count == timing.ngroups else det["readpatt"],
-               "NFRAMES": nframes, "NGROUPS": count, "GROUPGAP": gap, "NOUTPUTS": region.outputs}
+        out = {
+            "READPATT": timing.pattern if count == timing.ngroups else det["readpatt"],
+            "NFRAMES": nframes,
+            "NGROUPS": count,
+            "GROUPGAP": gap,
+            "NOUTPUTS": region.outputs,
+        }
         if det.is_miri:
             out["NINTS"] = 2
         return out

@@ -169,7 +169,9 @@ def _spectrum(rng, n):
     t = np.linspace(0, 1, n)
     shape = 0.35 + np.exp(-0.5 * ((t - rng.uniform(0.3, 0.7)) / 0.28) ** 2)
     for _ in range(12):
-        shape = shape * (1 + rng.uniform(-0.5, 1.2) * np.exp(-0.5 * ((np.arange(n) - rng.uniform(0, n)) / 2.0) ** 2))
+        shape = shape * (
+            1 + rng.uniform(-0.5, 1.2) * np.exp(-0.5 * ((np.arange(n) - rng.uniform(0, n)) / 2.0) ** 2)
+        )
     return (shape / shape.mean()).astype(np.float32)
 
 
@@ -263,6 +265,6 @@ def make_scene(region, kind, axis="x", brightness=1.0, density=6e-4, seed=7, dit
             _trace(image, axis, rng, centre, 3.5, rng.uniform(40, 400) * brightness, bend=10.0)
     columns = np.array(stars, dtype=float).reshape(-1, 3)
     table = np.zeros(len(stars), [("X", "f8"), ("Y", "f8"), ("FLUX_E", "f8")])
-    for k, name in enumerate(table.dtype.names):
+    for k, name in enumerate(("X", "Y", "FLUX_E")):
         table[name] = columns[:, k]
     return Scene(image, table, brightness)

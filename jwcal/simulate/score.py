@@ -74,7 +74,9 @@ def read_truth(path, first=None, last=None):
     with open_fits(str(path)) as f:
         for name in ("RATE", "BAD", "SATGRP", "GAIN", "READ_E", "CRS"):
             if name not in f:
-                raise InputError(f"{path}: extension {name} is missing; is this the truth.fits of `jwcal sim expose`?")
+                raise InputError(
+                    f"{path}: extension {name} is missing; is this the truth.fits of `jwcal sim expose`?"
+                )
         header = f.primary.header
         rate, bad, saturated = (f[name].read() for name in ("RATE", "BAD", "SATGRP"))
         gain, read_noise, hits = f["GAIN"].read(), f["READ_E"].read(), f["CRS"].table()
@@ -84,8 +86,10 @@ def read_truth(path, first=None, last=None):
     a = 0 if first is None else first - start
     b = saturated.shape[0] if last is None else last - start + 1
     if not 0 <= a < b <= saturated.shape[0]:
-        raise InputError(f"{path}: holds integrations {start} to {start + saturated.shape[0] - 1}, "
-                         f"the product {first} to {last}")
+        raise InputError(
+            f"{path}: holds integrations {start} to {start + saturated.shape[0] - 1}, "
+            f"the product {first} to {last}"
+        )
     hits = hits[(hits["INT"] >= a) & (hits["INT"] < b)].copy()
     earliest = np.where(hits["INT"] == 0, skip_first, skip)
     hits["INT"] -= a
@@ -95,8 +99,12 @@ def read_truth(path, first=None, last=None):
     clipped = saturated[hits["INT"], y, x]
     good = bad == 0
     group = hits["GROUP"]
-    visible = ((group > earliest) & (group <= ngroups - 1 - skip_last)
-               & ((clipped < 0) | (group < clipped)) & good[y, x])
+    visible = (
+        (group > earliest)
+        & (group <= ngroups - 1 - skip_last)
+        & ((clipped < 0) | (group < clipped))
+        & good[y, x]
+    )
     return Truth(rate, good, saturated, hits, hits["AMP_E"] / noise, visible, ngroups)
 
 
@@ -106,9 +114,15 @@ def _pulls(pull):
     if pull.size == 0:
         return {"n": 0}
     low, middle, high = np.percentile(pull, [15.8655, 50, 84.1345])
-    return {"n": int(pull.size), "mean": float(pull.mean()), "std": float(pull.std()), "median": float(middle),
-            "sigma68": float((high - low) / 2), "beyond5": float((np.abs(pull) >= 5).mean()),
-            "histogram": np.histogram(pull, HISTOGRAM_EDGES)[0].tolist()}
+    return {
+        "n": int(pull.size),
+        "mean": float(pull.mean()),
+        "std": float(pull.std()),
+        "median": float(middle),
+        "sigma68": float((high - low) / 2),
+        "beyond5": float((np.abs(pull) >= 5).mean()),
+        "histogram": np.histogram(pull, HISTOGRAM_EDGES)[0].tolist(),
+    }
 
 
 def _flux_bins(rate, truth, error, use):
@@ -126,13 +140,21 @@ def _flux_bins(rate, truth, error, use):
         mean = float(flux[inside].mean())
         scale = mean if mean > 0 else np.nan
         pulls = _pulls(residual[inside] / sigma[inside])
-        rows.append({
-            "from": float(low), "to": float(high), "rate": mean, "n": int(inside.sum()),
-            "bias": float(residual[inside].mean() / scale),
-            "bias_error": float(residual[inside].std() / np.sqrt(inside.sum()) / scale),
-            "scatter": float(residual[inside].std()), "error": float(np.sqrt((sigma[inside] ** 2.0).mean())),
-            "pull_mean": pulls["mean"], "pull_std": pulls["std"], "pull_sigma68": pulls["sigma68"],
-        })
+        rows.append(
+            {
+                "from": float(low),
+                "to": float(high),
+                "rate": mean,
+                "n": int(inside.sum()),
+                "bias": float(residual[inside].mean() / scale),
+                "bias_error": float(residual[inside].std() / np.sqrt(inside.sum()) / scale),
+                "scatter": float(residual[inside].std()),
+                "error": float(np.sqrt((sigma[inside] ** 2.0).mean())),
+                "pull_mean": pulls["mean"],
+                "pull_std": pulls["std"],
+                "pull_sigma68": pulls["sigma68"],
+            }
+        )
     return rows
 
 
@@ -152,10 +174,20 @@ def _completeness(truth, select, found):
     for low, high in pairwise(SNR_EDGES):
         inside = select & (truth.snr >= low) & (truth.snr < high)
         if inside.any():
-            rows.append({"from": low, "to": high if np.isfinite(high) else None, "n": int(inside.sum()),
-                         "found": float(found[inside].mean())})
+            rows.append(
+                {
+                    "from": low,
+                    "to": high if np.isfinite(high) else None,
+                    "n": int(inside.sum()),
+                    "found": float(found[inside].mean()),
+                }
+            )
     strong = select & (truth.snr >= 5)
-    return {"by_snr": rows, "over5": float(found[strong].mean()) if strong.any() else None, "n": int(select.sum())}
+    return {
+        "by_snr": rows,
+        "over5": float(found[strong].mean()) if strong.any() else None,
+        "n": int(select.sum()),
+    }
 
 
 def _jumps_of_integrations(truth, dq):
@@ -247,14 +279,24 @@ def score_rates(rate, error, dq, truth):
     marked = (dq & _SAT) != 0
     clean = use & ~hit & ~clipped
     out = {
-        "pixels": {"all": int(rate.size), "good": int(good.sum()), "used": int(use.sum()),
-                   "good_rejected": int((good & ~use).sum()),
-                   "nan_not_flagged": int((~finite & ((dq & _DNU) == 0)).sum())},
+        "pixels": {
+            "all": int(rate.size),
+            "good": int(good.sum()),
+            "used": int(use.sum()),
+            "good_rejected": int((good & ~use).sum()),
+            "nan_not_flagged": int((~finite & ((dq & _DNU) == 0)).sum()),
+        },
         "flux": _flux_bins(rate, flux, error, clean),
-        "pulls": {"clean": _pulls(pull[clean]), "hit": _pulls(pull[use & hit & ~clipped]),
-                  "saturated": _pulls(pull[use & clipped])},
-        "saturation": {"clipped": int((clipped & good).sum()), "flagged": int((clipped & good & marked).sum()),
-                       "flagged_not_clipped": int((~clipped & good & marked).sum())},
+        "pulls": {
+            "clean": _pulls(pull[clean]),
+            "hit": _pulls(pull[use & hit & ~clipped]),
+            "saturated": _pulls(pull[use & clipped]),
+        },
+        "saturation": {
+            "clipped": int((clipped & good).sum()),
+            "flagged": int((clipped & good & marked).sum()),
+            "flagged_not_clipped": int((~clipped & good & marked).sum()),
+        },
         "flags": flag_counts(dq),
     }
     if not combined:
@@ -292,8 +334,11 @@ def score_ramp(group_dq, truth):
     clipped = (truth.saturated >= 0) & truth.good
     in_time = clipped & (first >= 0) & (first <= truth.saturated)
     return {
-        "saturation": {"clipped": int(clipped.sum()), "flagged": int(in_time.sum()),
-                       "flagged_not_clipped": int(((first >= 0) & (truth.saturated < 0) & truth.good).sum())},
+        "saturation": {
+            "clipped": int(clipped.sum()),
+            "flagged": int(in_time.sum()),
+            "flagged_not_clipped": int(((first >= 0) & (truth.saturated < 0) & truth.good).sum()),
+        },
         "jumps": _jumps_of_groups(truth, group_dq),
         "flags": flag_counts(group_dq),
     }
@@ -334,8 +379,9 @@ def score(product, truth):
             kind = "rate" if ndim == 2 else "rateints"
             result = _named(product, score_rates, *planes, part)
         else:
-            raise InputError(f"{product}: not a _rate, _rateints or ramp product (needs SCI with ERR and DQ, "
-                             "or GROUPDQ)")
+            raise InputError(
+                f"{product}: not a _rate, _rateints or ramp product (needs SCI with ERR and DQ, or GROUPDQ)"
+            )
     return {"file": str(product), "kind": kind, **result}
 
 
@@ -362,31 +408,47 @@ def as_text(result):
     lines = [f"{result['file']}  ({result['kind']})"]
     if "pixels" in result:
         pixels = result["pixels"]
-        lines.append(f"  pixels  {pixels['all']}, good {pixels['good']}, used {pixels['used']}, good but rejected "
-                     f"{pixels['good_rejected']}, NaN not flagged {pixels['nan_not_flagged']}")
-        lines += ["", ("  true rate DN/s        pixels   bias %  +- %      scatter      error"
-                  "  pull: mean    std  sigma68")]
+        lines.append(
+            f"  pixels  {pixels['all']}, good {pixels['good']}, used {pixels['used']}, good but rejected "
+            f"{pixels['good_rejected']}, NaN not flagged {pixels['nan_not_flagged']}"
+        )
+        lines += [
+            "",
+            (
+                "  true rate DN/s        pixels   bias %  +- %      scatter      error"
+                "  pull: mean    std  sigma68"
+            ),
+        ]
         for row in result["flux"]:
-            lines.append(f"  {row['from']:9.4g} - {row['to']:9.4g} {row['n']:8d} {100 * row['bias']:8.3f} "
-                         f"{100 * row['bias_error']:6.3f} {row['scatter']:11.4g} {row['error']:10.4g} "
-                         f"{row['pull_mean']:11.3f} {row['pull_std']:6.3f} {row['pull_sigma68']:8.3f}")
+            lines.append(
+                f"  {row['from']:9.4g} - {row['to']:9.4g} {row['n']:8d} {100 * row['bias']:8.3f} "
+                f"{100 * row['bias_error']:6.3f} {row['scatter']:11.4g} {row['error']:10.4g} "
+                f"{row['pull_mean']:11.3f} {row['pull_std']:6.3f} {row['pull_sigma68']:8.3f}"
+            )
         lines.append("")
         for name, pulls in result["pulls"].items():
             if pulls["n"]:
-                lines.append(f"  pulls {name:<10} {pulls['n']:8d} pixels   mean {pulls['mean']:7.3f}   "
-                             f"std {pulls['std']:6.3f}   sigma68 {pulls['sigma68']:6.3f}   "
-                             f"beyond 5 {pulls['beyond5']:.2g}")
+                lines.append(
+                    f"  pulls {name:<10} {pulls['n']:8d} pixels   mean {pulls['mean']:7.3f}   "
+                    f"std {pulls['std']:6.3f}   sigma68 {pulls['sigma68']:6.3f}   "
+                    f"beyond 5 {pulls['beyond5']:.2g}"
+                )
     saturation = result["saturation"]
-    lines.append(f"  saturated  {saturation['clipped']} clipped, {saturation['flagged']} of them flagged in time, "
-                 f"{saturation['flagged_not_clipped']} others flagged")
+    lines.append(
+        f"  saturated  {saturation['clipped']} clipped, {saturation['flagged']} of them flagged in time, "
+        f"{saturation['flagged_not_clipped']} others flagged"
+    )
     if "jumps" in result:
         jumps = result["jumps"]
         lines += ["", "  cosmic rays by S/N    hits   found"]
         for row in jumps["by_snr"]:
             span = f"{row['from']:g} - {row['to']:g}" if row["to"] is not None else f"over {row['from']:g}"
             lines.append(f"  {span:>18} {row['n']:8d}   {row['found']:.4f}")
-        for key, text in (("over5", "found with S/N over 5"), ("false_rate", "false flags"),
-                          ("false_rate_away", "false flags away from hits")):
+        for key, text in (
+            ("over5", "found with S/N over 5"),
+            ("false_rate", "false flags"),
+            ("false_rate_away", "false flags away from hits"),
+        ):
             if jumps[key] is not None:
                 lines.append(f"  {text:<28} {jumps[key]:.4g}")
     lines += ["", "  flags  " + "  ".join(f"{name} {count}" for name, count in result["flags"].items())]

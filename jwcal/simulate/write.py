@@ -7,8 +7,10 @@ import numpy as np
 from jwcal.simulate import headers, references
 from jwcal.simulate.ramp import HIT
 
-_TREE = (b"#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n%TAG ! tag:stsci.edu:asdf/\n"
-         b"--- !core/asdf-1.1.0\nmeta: {telescope: JWST}\n...\n")
+_TREE = (
+    b"#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n%TAG ! tag:stsci.edu:asdf/\n"
+    b"--- !core/asdf-1.1.0\nmeta: {telescope: JWST}\n...\n"
+)
 
 
 def asdf_table():
@@ -120,14 +122,18 @@ class TruthFile:
             ("INSTRUME", region.detector.instrument.upper(), "Instrument"),
             ("DETECTOR", region.detector.name, "Detector"),
             ("EXP_TYPE", plan.exp_type, "Type of data in the exposure"),
-            ("TGROUP", timing.tgroup, "[s] Time between groups"), ("TFRAME", timing.tframe, "[s] Time between frames"),
+            ("TGROUP", timing.tgroup, "[s] Time between groups"),
+            ("TFRAME", timing.tframe, "[s] Time between frames"),
             ("NFRAMES", timing.nframes, "Number of frames per group"),
             ("GROUPGAP", timing.groupgap, "Number of frames dropped between groups"),
-            ("NGROUPS", timing.ngroups, "Number of groups"), ("NINTS", last - first + 1, "Number of integrations"),
-            ("INTSTART", first, "First integration"), ("INTEND", last, "Last integration"),
+            ("NGROUPS", timing.ngroups, "Number of groups"),
+            ("NINTS", last - first + 1, "Number of integrations"),
+            ("INTSTART", first, "First integration"),
+            ("INTEND", last, "Last integration"),
             ("SKIP1", skip_first, "Unusable groups at the start, first integration"),
             ("SKIP", skip, "Unusable groups at the start, later integrations"),
-            ("SKIPLAST", int(miri), "Unusable groups at the end"), ("SEED", seed, "Seed of the simulation"),
+            ("SKIPLAST", int(miri), "Unusable groups at the end"),
+            ("SEED", seed, "Seed of the simulation"),
         ):
             header.set(key, value, comment)
         out.add(header)

@@ -16,7 +16,7 @@ from jwcal.core.step import Param, Ref, Skip, step
 
 @step("scale", stage="test", takes="ramp", gives="ramp", status="S_SCALE", changes=("SCI",),
       params=[Param("factor", float, 2.0, "Factor.", min=0.0)])  # fmt: skip
-def scale(tile, refs, p):  # noqa: ARG001
+def scale(tile, refs, p):
     """Scale the ramp."""
     tile["SCI"] *= np.float32(p.factor)
 
@@ -32,37 +32,37 @@ def spread(mask):
 
 
 @step("grow", stage="test", takes="ramp", gives="ramp", changes=("GROUPDQ",), halo=1)
-def grow(tile, refs, p):  # noqa: ARG001
+def grow(tile, refs, p):
     """Flag bright readings and their neighbours."""
     tile["GROUPDQ"][spread(tile["SCI"] > 2020)] |= 2
 
 
 @step("again", stage="test", takes="ramp", gives="ramp", changes=("GROUPDQ",), uses=("GROUPDQ",), halo=1)
-def again(tile, refs, p):  # noqa: ARG001
+def again(tile, refs, p):
     """Grow the flags once more."""
     tile["GROUPDQ"][spread((tile["GROUPDQ"] & 2) != 0)] |= 4
 
 
 @step("border", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
-def border(tile, refs, p):  # noqa: ARG001
+def border(tile, refs, p):
     """Subtract the mean of the frame's border."""
     for i in range(tile.i0, tile.i1):
         tile["SCI"][i - tile.i0] -= tile.correction(i)
 
 
 @border.probe
-def _(exposure, plan):  # noqa: ARG001
+def _(exposure, plan):
     ny, nx = exposure.frame
     return [(0, 4, 0, nx), (ny - 4, ny, 0, nx), (0, ny, 0, 4), (0, ny, nx - 4, nx)]
 
 
 @border.solve
-def _(strips, exposure, plan, p):  # noqa: ARG001
+def _(strips, exposure, plan, p):
     return np.float32(np.mean([s["SCI"].mean(dtype="f8") for s in strips]))
 
 
 @step("whole", stage="test", takes="ramp", gives="ramp", changes=("SCI",), scope="integration")
-def whole(tile, refs, p):  # noqa: ARG001
+def whole(tile, refs, p):
     """Subtract the median of each group's frame."""
     tile["SCI"] -= np.median(tile["SCI"], axis=(-2, -1), keepdims=True)
 
@@ -75,7 +75,7 @@ def whole(tile, refs, p):  # noqa: ARG001
     uses=("SCI", "GROUPDQ", "PIXELDQ"),
     keywords=("PRIMECRS",),
 )
-def mean(tile, refs, p):  # noqa: ARG001
+def mean(tile, refs, p):
     """Average the groups."""
     y0, y1, x0, x1 = tile.core
     tile.count("pixels", (y1 - y0) * (x1 - x0))
@@ -89,7 +89,7 @@ def mean(tile, refs, p):  # noqa: ARG001
 
 
 @mean.finish
-def _(exposure, counts, plan, p):  # noqa: ARG001
+def _(exposure, counts, plan, p):
     exposure.meta.set("PRIMECRS", float(counts["pixels"]))
 
 
@@ -159,7 +159,7 @@ def test_survey_finds_groups_flagged_everywhere():
     seen = []
 
     @step("flag", stage="test", takes="ramp", gives="ramp", changes=("GROUPDQ",), uses=("GROUPDQ",))
-    def flag(tile, refs, p):  # noqa: ARG001
+    def flag(tile, refs, p):
         """Flag the first group, and one pixel less of the second."""
         tile["GROUPDQ"][:, 0] |= 1
         tile["GROUPDQ"][1:, 1] |= 1
@@ -167,7 +167,7 @@ def test_survey_finds_groups_flagged_everywhere():
             tile["GROUPDQ"][2, 1, -1, -1] = 0
 
     @step("look", stage="test", takes="ramp", gives="ramp", needs_all_dnu=True)
-    def look(tile, refs, p):  # noqa: ARG001
+    def look(tile, refs, p):
         """Note what the engine says."""
         seen.append(tile.all_dnu.copy())
 
@@ -180,12 +180,12 @@ def test_survey_finds_groups_flagged_everywhere():
 
 def test_skip_in_setup_passes_the_data_with_the_reason():
     @step("never", stage="test", takes="ramp", gives="ramp", status="S_NEVER", changes=("SCI",))
-    def never(tile, refs, p):  # noqa: ARG001
+    def never(tile, refs, p):
         """Never run."""
         tile["SCI"] += 1
 
     @never.setup
-    def _(exposure, refs, p):  # noqa: ARG001
+    def _(exposure, refs, p):
         raise Skip("no such luck")
 
     data = exposure()
@@ -198,7 +198,7 @@ def test_skip_in_setup_passes_the_data_with_the_reason():
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_failing_step_gives_one_clear_error(jobs):
     @step("broken", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
-    def broken(tile, refs, p):  # noqa: ARG001
+    def broken(tile, refs, p):
         """Raise."""
         raise ZeroDivisionError("by\nzero")
 
@@ -208,7 +208,7 @@ def test_failing_step_gives_one_clear_error(jobs):
 
 def test_skip_in_the_middle_is_refused():
     @step("late", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
-    def late(tile, refs, p):  # noqa: ARG001
+    def late(tile, refs, p):
         """Skip too late."""
         raise Skip("too late")
 
@@ -219,7 +219,7 @@ def test_skip_in_the_middle_is_refused():
 def test_missing_reference_skips_or_fails_as_declared():
     @step("needy", stage="test", takes="ramp", gives="ramp", status="S_NEEDY", changes=("SCI",),
           refs=[Ref("gain", {"SCI": "f4"})])  # fmt: skip
-    def needy(tile, refs, p):  # noqa: ARG001
+    def needy(tile, refs, p):
         """Need a gain."""
 
     assert go([needy], exposure())["ramp"].meta["S_NEEDY"] == "SKIPPED"

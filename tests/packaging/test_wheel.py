@@ -38,7 +38,7 @@ def build(kind, source, out, **env):
     return made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def source(tmp_path_factory):
     """Copy of the sources, without anything built."""
     folder = tmp_path_factory.mktemp("source")

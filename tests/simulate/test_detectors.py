@@ -75,14 +75,29 @@ def test_every_named_subarray_fits(name):
 
 
 # Frame times published in the user documentation or found in headers of flight data.
-@pytest.mark.parametrize(("name", "sub", "seconds"), [
-    ("NRCA2", "FULL", 10.73677), ("NRCB1", "SUB640", 4.18584), ("NRCB1", "SUB160", 0.27864),
-    ("NRCALONG", "SUBGRISM256", 1.34669), ("NRCALONG", "SUBGRISM64", 0.34061), ("NIS", "SUB80", 0.07544),
-    ("NIS", "SUBSTRIP256", 5.494), ("NIS", "SUBSTRIP96", 2.214), ("NRS1", "SUB2048", 0.90156),
-    ("NRS1", "ALLSLITS", 5.49132), ("NRS1", "SUB512", 0.22572), ("GUIDER2", "SUB128LL", 0.182),
-    ("MIRIMAGE", "FULL", 2.77504), ("MIRIMAGE", "SUB256", 0.29952), ("MIRIMAGE", "BRIGHTSKY", 0.86528),
-    ("MIRIMAGE", "SUB64", 0.08512), ("MIRIMAGE", "MASK1550", 0.23968), ("MIRIMAGE", "SLITLESSPRISM", 0.15904),
-])
+@pytest.mark.parametrize(
+    ("name", "sub", "seconds"),
+    [
+        ("NRCA2", "FULL", 10.73677),
+        ("NRCB1", "SUB640", 4.18584),
+        ("NRCB1", "SUB160", 0.27864),
+        ("NRCALONG", "SUBGRISM256", 1.34669),
+        ("NRCALONG", "SUBGRISM64", 0.34061),
+        ("NIS", "SUB80", 0.07544),
+        ("NIS", "SUBSTRIP256", 5.494),
+        ("NIS", "SUBSTRIP96", 2.214),
+        ("NRS1", "SUB2048", 0.90156),
+        ("NRS1", "ALLSLITS", 5.49132),
+        ("NRS1", "SUB512", 0.22572),
+        ("GUIDER2", "SUB128LL", 0.182),
+        ("MIRIMAGE", "FULL", 2.77504),
+        ("MIRIMAGE", "SUB256", 0.29952),
+        ("MIRIMAGE", "BRIGHTSKY", 0.86528),
+        ("MIRIMAGE", "SUB64", 0.08512),
+        ("MIRIMAGE", "MASK1550", 0.23968),
+        ("MIRIMAGE", "SLITLESSPRISM", 0.15904),
+    ],
+)
 def test_frame_times(name, sub, seconds):
     assert frame_time(region(detector(name), sub)) == pytest.approx(seconds, abs=1e-9)
 
@@ -94,14 +109,20 @@ def test_slow_mode_and_averaged_groups():
     assert t.tgroup == pytest.approx(20 * 10.73677)
 
 
-@pytest.mark.parametrize("call", [
-    lambda: detector("NRCA9"), lambda: choose_detector("fgs", "NRCA1"), lambda: choose_detector("wfpc2"),
-    lambda: region(detector("NRCA1"), "SUB80"), lambda: region(detector("NRCA1"), shape=(2048, 2049)),
-    lambda: region(detector("NRCA1"), shape=(10, 10), corner=(2040, 1)),
-    lambda: region(detector("NRCA1"), "SUB640", shape=(2, 2)),
-    lambda: timing(region(detector("NRCA1"), "FULL"), "NISRAPID"),
-    lambda: timing(region(detector("NRCA1"), "FULL"), ngroups=0),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: detector("NRCA9"),
+        lambda: choose_detector("fgs", "NRCA1"),
+        lambda: choose_detector("wfpc2"),
+        lambda: region(detector("NRCA1"), "SUB80"),
+        lambda: region(detector("NRCA1"), shape=(2048, 2049)),
+        lambda: region(detector("NRCA1"), shape=(10, 10), corner=(2040, 1)),
+        lambda: region(detector("NRCA1"), "SUB640", shape=(2, 2)),
+        lambda: timing(region(detector("NRCA1"), "FULL"), "NISRAPID"),
+        lambda: timing(region(detector("NRCA1"), "FULL"), ngroups=0),
+    ],
+)
 def test_impossible_requests_are_usage_errors(call):
     with pytest.raises(UsageError):
         call()

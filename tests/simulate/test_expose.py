@@ -14,14 +14,43 @@ from jwcal.simulate.detectors import detector, region
 from jwcal.simulate.expose import expose, segment_bounds
 from jwcal.simulate.pixels import linearise
 
-NEEDED = ("TELESCOP", "INSTRUME", "DETECTOR", "EXP_TYPE", "READPATT", "NINTS", "NGROUPS", "NFRAMES", "GROUPGAP",
-          "FRMDIVSR", "TFRAME", "TGROUP", "SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "FASTAXIS",
-          "SLOWAXIS", "NOUTPUTS", "TSOVISIT", "DATE-OBS", "TIME-OBS", "DATAMODL", "INTSTART", "INTEND", "ZEROFRAM")
+NEEDED = (
+    "TELESCOP",
+    "INSTRUME",
+    "DETECTOR",
+    "EXP_TYPE",
+    "READPATT",
+    "NINTS",
+    "NGROUPS",
+    "NFRAMES",
+    "GROUPGAP",
+    "FRMDIVSR",
+    "TFRAME",
+    "TGROUP",
+    "SUBARRAY",
+    "SUBSTRT1",
+    "SUBSTRT2",
+    "SUBSIZE1",
+    "SUBSIZE2",
+    "FASTAXIS",
+    "SLOWAXIS",
+    "NOUTPUTS",
+    "TSOVISIT",
+    "DATE-OBS",
+    "TIME-OBS",
+    "DATAMODL",
+    "INTSTART",
+    "INTEND",
+    "ZEROFRAM",
+)
 
 
 def digest(folder):
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def test_raw_file(case):
@@ -156,8 +185,16 @@ def test_nothing_is_replaced_unasked(tmp_path):
     assert digest(tmp_path) != before
 
 
-@pytest.mark.parametrize("given", [
-    {"segments": 3, "nints": 2}, {"exp_type": "MIR_IMAGE"}, {"cr_rate": 2.0}, {"nints": 0}, {"exp_type": "NRC_NONE"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"segments": 3, "nints": 2},
+        {"exp_type": "MIR_IMAGE"},
+        {"cr_rate": 2.0},
+        {"nints": 0},
+        {"exp_type": "NRC_NONE"},
+    ],
+)
 def test_contradictions_are_usage_errors_and_leave_nothing(tmp_path, given):
     with pytest.raises(UsageError):
         expose(tmp_path / "out", **given)

@@ -17,7 +17,17 @@ def test_a_subarray_shows_the_pixels_of_the_detector(name):
     small = region(det, shape=(70, 90), corner=(50, 100))
     cut = slice(60, 130), slice(47, 137)
     a, b = pixels(large, 5), pixels(small, 5)
-    for plane in ("reference", "dead", "hot", "gain", "read_noise", "efficiency", "dark", "bias", "full_well"):
+    for plane in (
+        "reference",
+        "dead",
+        "hot",
+        "gain",
+        "read_noise",
+        "efficiency",
+        "dark",
+        "bias",
+        "full_well",
+    ):
         assert np.array_equal(getattr(a, plane)[cut], getattr(b, plane)), plane
     assert np.array_equal(a.coefficients[(slice(None), *cut)], b.coefficients)
     assert not np.array_equal(pixels(small, 6).gain, b.gain)
@@ -32,8 +42,10 @@ def test_the_sky_does_not_depend_on_the_subarray():
     assert small.stars.size <= large.stars.size
 
 
-@pytest.mark.parametrize(("kind", "axis"), [("field", "x"), ("star", "x"), ("trace", "x"), ("trace", "y"),
-                                            ("spectra", "x"), ("slices", "y")])
+@pytest.mark.parametrize(
+    ("kind", "axis"),
+    [("field", "x"), ("star", "x"), ("trace", "x"), ("trace", "y"), ("spectra", "x"), ("slices", "y")],
+)
 @pytest.mark.parametrize("shape", [(1, 1), (7, 200), (200, 7), (64, 64)])
 def test_scenes_are_finite_and_not_negative(kind, axis, shape):
     scene = make_scene(region(detector("NRCA1"), shape=shape), kind, axis)

@@ -13,8 +13,18 @@ from jwcal.simulate.readout import timing
 QUIET = Effects(cr_rate=0.0, one_over_f=0.0, drift=0.0, odd_even=0.0, transients=False)
 
 
-def maker(name="NRCB1", shape=(48, 56), corner=(1, 1), pattern=None, ngroups=6, nints=2, effects=None, rate=30.0,
-          seed=4, **kwargs):
+def maker(
+    name="NRCB1",
+    shape=(48, 56),
+    corner=(1, 1),
+    pattern=None,
+    ngroups=6,
+    nints=2,
+    effects=None,
+    rate=30.0,
+    seed=4,
+    **kwargs,
+):
     r = region(detector(name), shape=shape, corner=corner)
     p = pixels(r)
     light = rate * p.efficiency
@@ -35,8 +45,16 @@ def test_same_seed_same_bits_for_any_number_of_threads(seed, name):
     assert not np.array_equal(one.groups, other.groups)
 
 
-@pytest.mark.parametrize(("name", "pattern"), [
-    ("NRCB1", "RAPID"), ("NRCA3", "SHALLOW4"), ("NIS", "NIS"), ("NRS1", "NRSRAPIDD2"), ("MIRIMAGE", "FASTR1")])
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("NRCB1", "RAPID"),
+        ("NRCA3", "SHALLOW4"),
+        ("NIS", "NIS"),
+        ("NRS1", "NRSRAPIDD2"),
+        ("MIRIMAGE", "FASTR1"),
+    ],
+)
 def test_mean_ramp_agrees_with_the_truth(name, pattern):
     rate = 2.0e4
     m = maker(name, (64, 64), (100, 100), pattern, ngroups=4, nints=1, effects=QUIET, rate=rate)
@@ -123,8 +141,16 @@ def test_saturation_is_noted_in_the_group_where_it_begins():
 
 
 def test_hits_step_the_ramp_where_the_truth_says():
-    m = maker("NRCB1", (64, 64), (100, 100), "SHALLOW4", ngroups=5, nints=1, rate=0.0,
-              effects=Effects(cr_rate=0.2, drift=0, odd_even=0))
+    m = maker(
+        "NRCB1",
+        (64, 64),
+        (100, 100),
+        "SHALLOW4",
+        ngroups=5,
+        nints=1,
+        rate=0.0,
+        effects=Effects(cr_rate=0.2, drift=0, odd_even=0),
+    )
     out = m.integration(0)
     hits = out.hits[(out.hits["AMP_DN"] > 3000) & (out.hits["GROUP"] > 0)]
     where = np.stack([out.hits["Y"], out.hits["X"]])
@@ -135,7 +161,9 @@ def test_hits_step_the_ramp_where_the_truth_says():
         y, x, g = hit["Y"], hit["X"], hit["GROUP"]
         if (y, x) not in alone or out.saturated[y, x] >= 0 or m.pixels.bad[y, x]:
             continue
-        linear = linearise(np.float32(out.groups[:, y, x] - m.pixels.bias[y, x]), m.pixels.coefficients[:, y, x])
+        linear = linearise(
+            np.float32(out.groups[:, y, x] - m.pixels.bias[y, x]), m.pixels.coefficients[:, y, x]
+        )
         step = linear[g] - linear[g - 1]
         assert step == pytest.approx(hit["FRAC"] * hit["AMP_DN"], rel=0.03, abs=40)
         checked += 1

@@ -127,10 +127,14 @@ def perfect_product(folder, info, path, ints):
     plane = np.broadcast_to(rate, (n, *rate.shape)).copy() if ints else rate
     header = fits.getheader(folder / info["uncal"])
     header.remove("NEXTEND", ignore_missing=True)
-    fits.HDUList([
-        fits.PrimaryHDU(header=header), fits.ImageHDU(plane, name="SCI"),
-        fits.ImageHDU(np.full(plane.shape, 0.1, "f4"), name="ERR"),
-        fits.ImageHDU(np.zeros(plane.shape, "u4"), name="DQ")]).writeto(path)
+    fits.HDUList(
+        [
+            fits.PrimaryHDU(header=header),
+            fits.ImageHDU(plane, name="SCI"),
+            fits.ImageHDU(np.full(plane.shape, 0.1, "f4"), name="ERR"),
+            fits.ImageHDU(np.zeros(plane.shape, "u4"), name="DQ"),
+        ]
+    ).writeto(path)
 
 
 def test_command_on_files(case, tmp_path):
@@ -170,7 +174,16 @@ def test_what_is_no_product_or_no_truth_is_refused(case):
 def test_truth_of_a_part_of_the_integrations(tmp_path):
     from jwcal.simulate.expose import expose
 
-    expose(tmp_path, instrument="miri", shape=(16, 32), corner=(9, 9), nints=4, ngroups=7, segments=2, cr_rate=0.2)
+    expose(
+        tmp_path,
+        instrument="miri",
+        shape=(16, 32),
+        corner=(9, 9),
+        nints=4,
+        ngroups=7,
+        segments=2,
+        cr_rate=0.2,
+    )
     part = read_truth(tmp_path / "truth.fits", 3, 4)
     own = read_truth(tmp_path / "seg002" / "truth.fits", 3, 4)
     for name in ("rate", "good", "saturated", "hits", "snr", "visible"):
