@@ -1,6 +1,8 @@
 """Root of the command line: finds a command in the index and loads only that."""
 
+import gc
 import importlib
+import os
 
 import click
 
@@ -78,6 +80,9 @@ def root():
 
 def main(argv=None):
     """Entry point of the ``jwcal`` program."""
+    # Nothing here calls BLAS, yet its idle threads spin, and a short process never has much to collect.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(50_000, 20, 20)
     from jwcal.cli.runner import leave, run
 
     leave(run(root, argv))

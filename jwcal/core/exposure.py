@@ -70,6 +70,8 @@ class Meta:
             )
         if "min" in rule and value < rule["min"]:
             raise InputError(f"{self.label}: header keyword {key} = {value} is below {rule['min']}")
+        if "max" in rule and value > rule["max"]:
+            raise InputError(f"{self.label}: header keyword {key} = {value} is above {rule['max']}")
         return value
 
     def set(self, key, value):
@@ -298,6 +300,9 @@ def _recognise(fits):
     label = fits.label
     sci = fits["SCI"]
     ndim = len(sci.shape)
+    kind = str(fits.primary.header.get("REFTYPE") or "").strip()
+    if kind:
+        raise InputError(f"{label}: is a {kind.upper()} reference file, not an exposure")
     has = fits.__contains__
     if ndim == 0 or 0 in sci.shape:
         raise InputError(f"{label}: SCI holds no data")

@@ -71,6 +71,11 @@ class HDU:
         """Descriptor of the file, for copies of its bytes."""
         return self._source.fd
 
+    @property
+    def private(self):
+        """Whether the data are a copy of our own, which may be written over."""
+        return self._source.private
+
     def header_bytes(self):
         """Header blocks as they stand in the file."""
         buffer = np.empty(self.offset - self._header_offset, np.uint8)

@@ -53,6 +53,7 @@ class Slot:
         self.dtype = dtype
         self._header_offset = offset
         self._offset = offset + len(blocks)
+        self._fd = None
         if shape:
             self._bitpix, self._bzero = stored_type(dtype)
         self.nbytes = math.prod(shape) * dtype.itemsize if shape else 0
@@ -118,7 +119,7 @@ class Slot:
     def _write_plane(self, plane, start, box, nx):
         y0, y1, x0, x1 = box
         size = self.dtype.itemsize
-        fd = self._output.fd
+        fd = self._output.fd if self._fd is None else self._fd
         step = max(1, CHUNK // ((x1 - x0) * size))
         for y in range(y0, y1, step):
             rows = np.ascontiguousarray(plane[y - y0 : min(y + step, y1) - y0])
@@ -190,6 +191,12 @@ class FitsOutput:
         -------
         Slot
         """
+        slot = self._slot(header, shape, dtype, name)
+        self._append(slot._blocks, slot.nbytes)  # noqa: SLF001 - made here
+        self._slots.append(slot)
+        return slot
+
+    def _slot(self, header, shape, dtype, name=None):
         shape = tuple(int(n) for n in shape or ())
         dtype = np.dtype(dtype if shape else "u1").newbyteorder("=")
         bitpix, bzero = stored_type(dtype)
@@ -208,9 +215,35 @@ class FitsOutput:
         if bzero:
             entries += [("BSCALE", 1, ""), ("BZERO", bzero, "")]
         header = _prepared(header, entries, name)
-        blocks = header.to_bytes()
-        slot = Slot(self, header, shape, dtype, self._end, blocks)
-        self._append(blocks, slot.nbytes)
+        return Slot(self, header, shape, dtype, self._end, header.to_bytes())
+
+    def add_over(self, header, hdu):
+        """Add an image whose values are written over those of an open private file.
+
+        A stream that passes through keeps its pages: taking new ones for every command of a
+        pipe costs more than the work on them.
+
+        Parameters
+        ----------
+        header : Header
+            As for `add`.
+        hdu : HDU
+            Image of the same shape and stored type; its file must be `private`.
+
+        Returns
+        -------
+        Slot or None
+            None if this output or the image does not allow it.
+        """
+        if not (self._target.lends and hdu.private and hdu.kind == "image" and hdu.shape):
+            return None
+        if stored_type(hdu.dtype)[0] != hdu.bitpix or hdu.nbytes < CHUNK:
+            return None
+        slot = self._slot(header, hdu.shape, hdu.dtype)
+        slot._fd, slot._offset = hdu.fd, hdu.offset  # noqa: SLF001 - made here
+        start = self._end + len(slot._blocks)  # noqa: SLF001
+        self._append(slot._blocks, slot.nbytes)  # noqa: SLF001
+        self._target.borrow(hdu.fd, hdu.offset, start, hdu.nbytes)
         self._slots.append(slot)
         return slot
 

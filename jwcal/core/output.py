@@ -100,9 +100,12 @@ class FitsSink:
         Planes that tiles deliver; the others are copied as bytes.
     overwrite : bool
         Replace an existing file.
+    over_input : bool
+        Nobody needs the values of the input after a tile has been read: planes of a stream may be
+        written over it.
     """
 
-    def __init__(self, exposure, product, planes, path, *, changed, overwrite=False):
+    def __init__(self, exposure, product, planes, path, *, changed, overwrite=False, over_input=False):
         from jwcal.core.fits import create_fits
 
         self.product, self.path = product, path
@@ -112,6 +115,7 @@ class FitsSink:
         if path != "-":
             out.primary.set("FILENAME", Path(path).name, "Name of the file")
         self.meta = out.meta
+        self.over_input = over_input
         self.out = create_fits(path, overwrite=overwrite)
         try:
             self._lay_out(out, planes)
@@ -126,7 +130,8 @@ class FitsSink:
         for name, (shape, dtype) in planes.items():
             header = out.headers[name]
             if name in self.wants:
-                self.slots[name] = self.out.add(header, shape, dtype)
+                slot = self._over(out.store, header, name, shape, dtype)
+                self.slots[name] = slot or self.out.add(header, shape, dtype)
             else:
                 hdu = out.store.hdus[name]
                 self.out.add_raw(hdu.header_bytes(), hdu.fd, hdu.offset, hdu.nbytes)
@@ -134,6 +139,12 @@ class FitsSink:
             self.out.add_raw(hdu.header_bytes(), hdu.fd, hdu.offset, hdu.nbytes)
         for name, rows in out.tables:
             self.out.add_table(name, rows)
+
+    def _over(self, store, header, name, shape, dtype):
+        hdu = getattr(store, "hdus", {}).get(name) if self.over_input else None
+        if hdu is None or hdu.shape != shape or hdu.dtype != dtype:
+            return None
+        return self.out.add_over(header, hdu)
 
     def write(self, name, box, array):
         """Write the box of a plane; safe to call from several threads."""

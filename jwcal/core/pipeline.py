@@ -338,7 +338,7 @@ class _Run:
         status = "COMPLETE" if reason is None else "SKIPPED"
         if reason is not None:
             level = logging.WARNING if isinstance(declined, _NoReference) else logging.INFO
-            log.log(level, "%s: skipped, %s", step.name, reason)
+            log.log(level, "%s: %s: skipped, %s", self.exposure.label, step.name, reason)
             if step.gives != step.takes:
                 self.unmade.add(step.gives)
         for ref in step.refs:
@@ -398,9 +398,9 @@ class _Run:
     def _open(self, kind, path):
         if path is None:
             return None
-        if path not in self.opened:
-            self.opened[path] = ReferenceFile(kind, path, self.exposure)
-        return self.opened[path]
+        if (kind, path) not in self.opened:
+            self.opened[kind, path] = ReferenceFile(kind, path, self.exposure)
+        return self.opened[kind, path]
 
     # -- sinks and passes
 
@@ -420,7 +420,15 @@ class _Run:
         else:
             changed = self._changed(product, planes)
             sink = FitsSink(
-                self.exposure, product, planes, path, changed=changed, overwrite=self.job.overwrite
+                self.exposure,
+                product,
+                planes,
+                path,
+                changed=changed,
+                overwrite=self.job.overwrite,
+                over_input=len(self.job.outputs) == 1
+                and not self.sinks
+                and not any(n.halo for n in self.nodes),
             )
         if path is None and isinstance(sink, MemorySink):
             self.results[product] = sink.result

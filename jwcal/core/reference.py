@@ -7,6 +7,16 @@ from jwcal.core.errors import InputError, JwcalError, ReferenceFileError
 
 _WILD = {"", "N/A", "ANY", "*"}
 
+# Planes that are one image in files of these types.
+_IMAGES = {
+    "mask": ("DQ",),
+    "saturation": ("SCI", "DQ"),
+    "superbias": ("SCI", "DQ"),
+    "gain": ("SCI",),
+    "readnoise": ("SCI",),
+    "linearity": ("DQ",),
+}
+
 
 class ReferenceFile:
     """An open reference file, seen in the frame of one exposure.
@@ -54,6 +64,9 @@ class ReferenceFile:
             theirs = str(exposure.meta.get(key, "")).strip().upper()
             if mine not in _WILD and theirs and mine != theirs:
                 self._fail(f"is for {key} {mine}; {exposure.label} is {theirs}")
+        for name in _IMAGES.get(self.kind, ()):
+            if name in self and len(self.shape(name)) != 2:
+                self._fail(f"{name} has shape {self.shape(name)}; {self.kind.upper()} needs one image there")
 
     def get(self, key, default=None):
         """Value of a primary-header keyword."""

@@ -29,6 +29,11 @@ class Source:
         self.stream = stream
         self._spool = spool
 
+    @property
+    def private(self):
+        """Whether the bytes are a copy of our own, which may be written over."""
+        return self._spool is not None
+
     def close(self):
         """Close the descriptor."""
         if self._spool is not None:
