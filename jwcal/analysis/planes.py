@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from jwcal.core import dq
-from jwcal.core.errors import InputError
+from jwcal.core.errors import InputError, ReferenceFileError
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def flag_translation(fits, hdu):
         return None
     try:
         return dq.translation(table.table())
-    except (InputError, LookupError, TypeError, ValueError) as exc:
+    except (InputError, ReferenceFileError, LookupError, TypeError, ValueError) as exc:
         log.warning("%s: the DQ_DEF table cannot be used (%s); bits are named as usual", fits.label, exc)
         return None
 

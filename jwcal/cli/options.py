@@ -143,7 +143,7 @@ def split_pair(text, separator, option):
     return left, right
 
 
-def layers_from(params_file, pars, steps, *, refs=None, assignments=(), step=None, meta=None):
+def layers_from(params_file, pars, steps, *, refs=None, assignments=(), step=None, meta=None, places=None):
     """Parameter layers of a command.
 
     Parameters
@@ -162,6 +162,8 @@ def layers_from(params_file, pars, steps, *, refs=None, assignments=(), step=Non
         Step of a single-step command.
     meta : mapping or None
         Header of the exposure, for choosing parameter references.
+    places : dict of str to str or None
+        Name of the step that stands in each place of a pipeline, where it is another.
 
     Returns
     -------
@@ -181,7 +183,11 @@ def layers_from(params_file, pars, steps, *, refs=None, assignments=(), step=Non
         names = {s.name for s in steps}
         layers.add(f"site {site}", {k: v for k, v in read_toml(site).items() if k in names})
     if params_file:
-        layers.add(params_file, read_toml(params_file, step))
+        tables = read_toml(params_file, step)
+        for place, name in (places or {}).items():
+            if place in tables:
+                tables[name] = {**tables.pop(place), **tables.get(name, {})}
+        layers.add(params_file, tables)
     if assignments:
         layers.add("command line", assignments)
     return layers

@@ -105,9 +105,8 @@ def _assignments(given, items):
         out.setdefault(steps[step].name, {})[steps[step].param(param).name] = value
     for name in given["skips"]:
         step = name.replace("-", "_")
-        if step not in steps:
-            raise UsageError(f"--skip {name}: no such step here (steps: {', '.join(steps)})")
-        out.setdefault(steps[step].name, {})["skip"] = True
+        if step in steps:
+            out.setdefault(steps[step].name, {})["skip"] = True
     return out
 
 
@@ -125,11 +124,31 @@ def _plan(pipeline, exposure, given):
     replace = [options.split_pair(t, "=", "--with") for t in given["replacements"]]
     add = [options.split_pair(t, "=", "--after") for t in given["additions"]]
     refuse_unsupported(exposure, pipeline)
-    return core.plan_items(pipeline, exposure.meta["INSTRUME"], replace, add)
+    items = core.plan_items(pipeline, exposure.meta["INSTRUME"], replace, add)
+    skips = {name.replace("-", "_") for name in given["skips"]}
+    unknown = skips - {i.name for i in items}
+    if unknown:
+        raise UsageError(
+            f"--skip {min(unknown)}: no such step here (steps: {', '.join(i.name for i in items)})"
+        )
+    # A step that is left out is still noted in the product; a program just does not run.
+    return [i for i in items if i.command is None or i.name not in skips]
+
+
+def _layers(given, refs, items, exposure):
+    return options.layers_from(
+        given["params_file"],
+        given["pars"],
+        [i.step for i in items if i.step is not None],
+        refs=refs,
+        assignments=_assignments(given, items),
+        meta=exposure.meta,
+        places={i.name: i.step.name for i in items if i.step is not None and i.step.name != i.name},
+    )
 
 
 def refuse_unsupported(exposure, pipeline):
-    """Refuse data whose EXP_TYPE belongs to another first pipeline (guide stars, darks)."""
+    """Refuse data whose EXP_TYPE belongs to another first pipeline."""
     from jwcal.core.pipeline import definition
     from jwcal.core.routing import table
 
@@ -158,14 +177,7 @@ def _one(pipeline, source, given, jobs=None):
         refs = _sources(given)
         items = _plan(pipeline, exposure, given)
         steps = [i.step for i in items if i.step is not None]
-        layers = options.layers_from(
-            given["params_file"],
-            given["pars"],
-            steps,
-            refs=refs,
-            assignments=_assignments(given, items),
-            meta=exposure.meta,
-        )
+        layers = _layers(given, refs, items, exposure)
         if given["output_dir"]:
             outputs = _fit_outputs(outputs, steps, layers, exposure)
         core.run(
@@ -206,8 +218,8 @@ def _outputs(source, given):
         outputs = {"main": given["output"] or "-"}
         outputs.update({p: given[p] for p in PRODUCTS if given[p]})
         return outputs
-    if given["output"]:
-        raise UsageError("give either --output or --output-dir")
+    if given["output"] or given["rateints"]:
+        raise UsageError("--output-dir names the products itself: leave out --output and --rateints")
     if source == "-":
         raise UsageError("--output-dir needs file names as input")
     folder = Path(given["output_dir"])
@@ -234,54 +246,69 @@ def _many(pipeline, inputs, given):
         raise UsageError("standard input can only be the single input")
     if given["saves"]:
         raise UsageError("--save-after is for a single input")
+    _refuse_same_names(inputs, given)
     at_once = min(worker_count(given["jobs"]), len(inputs))
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     first = 0
     failed = 0
     given = {**given, "progress": False}
+    threads = max(worker_count(given["jobs"]) // at_once, 1)
     with ProcessPoolExecutor(at_once, mp_context=multiprocessing.get_context(method)) as pool:
-        futures = [(pool.submit(_guarded, pipeline, path, given), path) for path in inputs]
-        for future, path in futures:
-            try:
-                code, message = future.result()
-            except Exception as exc:  # noqa: BLE001 - a worker that died must not stop the others
-                code, message = 1, f"{path}: {type(exc).__name__}: {exc}"
-            if code:
-                failed += 1
-                first = first or code
-                say(message, f"jwcal run {pipeline}")
+        futures = [(pool.submit(_guarded, pipeline, path, given, threads), path) for path in inputs]
+        try:
+            for future, path in futures:
+                try:
+                    code, message = future.result()
+                except Exception as exc:  # noqa: BLE001 - a worker that died must not stop the others
+                    code, message = 1, f"{path}: {type(exc).__name__}: {exc}"
+                if code:
+                    failed += 1
+                    first = first or code
+                    say(message, f"jwcal run {pipeline}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
     if failed:
         say(f"{failed} of {len(inputs)} files failed", f"jwcal run {pipeline}")
     return first
 
 
-def _guarded(pipeline, path, given):
+def _refuse_same_names(inputs, given):
+    seen: dict = {}
+    for path in inputs:
+        target = _outputs(path, given)["main"]
+        if target in seen:
+            raise UsageError(f"{seen[target]} and {path} would both be written to {target}")
+        seen[target] = path
+
+
+def _guarded(pipeline, path, given, threads):
     try:
-        _one(pipeline, path, given, jobs=1)
+        _one(pipeline, path, given, jobs=threads)
     except JwcalError as exc:
-        return exc.exit_code, " ".join(str(exc).split())
+        text = " ".join(str(exc).split())
+        return exc.exit_code, text if path in text else f"{path}: {text}"
     except Exception as exc:  # noqa: BLE001 - reported with its file, the others go on
         return 1, f"{path}: internal error: {type(exc).__name__}: {' '.join(str(exc).split())}"
     return 0, ""
 
 
 def _show(pipeline, source, given):
-    from jwcal.cli.steps import print_params
+    from jwcal.cli.steps import show_params
     from jwcal.core.exposure import open_exposure
 
     exposure = open_exposure(source)
     try:
         items = _plan(pipeline, exposure, given)
-        steps = [i.step for i in items if i.step is not None]
-        assignments = _assignments(given, items)
+        refs = _sources(given)
+        layers = _layers(given, refs, items, exposure)
         if given["print_params"]:
-            return print_params(steps, given, _sources(given), assignments, meta=exposure.meta)
+            steps = [i.step for i in items if i.step is not None]
+            return show_params(steps, layers, exposure.meta["INSTRUME"])
         from jwcal.cli.render import render
 
-        refs = _sources(given)
-        layers = options.layers_from(
-            given["params_file"], given["pars"], steps, refs=refs, assignments=assignments, meta=exposure.meta
-        )
         click.echo(render(given["show_as"], items, layers, refs, exposure, source, given["output"]), nl=False)
     finally:
         exposure.close()

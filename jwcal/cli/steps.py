@@ -146,20 +146,25 @@ def check_outputs(paths, source, overwrite):
         raise UsageError("no input: give a file, or pipe one in")
 
 
-def print_params(steps, given, refs, assignments, step=None, meta=None):
+def print_params(steps, given, refs, assignments, step=None):
     """Print the parameters of steps as TOML."""
-    instrument = meta.get("INSTRUME") if meta is not None else None
-    if meta is None and given.get("source") not in (None, "-"):
+    meta = instrument = None
+    if given.get("source") not in (None, "-"):
         from jwcal.core.exposure import open_exposure
 
         exposure = open_exposure(given["source"])
         meta, instrument = exposure.meta, exposure.meta.get("INSTRUME")
         exposure.close()
-    from jwcal.core.params import dump
-
     layers = options.layers_from(
         given["params_file"], given["pars"], steps, refs=refs, assignments=assignments, step=step, meta=meta
     )
+    return show_params(steps, layers, instrument)
+
+
+def show_params(steps, layers, instrument=None):
+    """Print what layers give for steps, as TOML that can be fed back."""
+    from jwcal.core.params import dump
+
     layers.check_steps([s.name for s in steps])
     click.echo("\n".join(dump(s, *layers.resolve(s, instrument)) for s in steps), nl=False)
     return 0

@@ -12,20 +12,21 @@ import os
 import threading
 from collections import Counter
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from jwcal.core.errors import DataError, JwcalError
 from jwcal.core.step import Skip
+from jwcal.core.tile import Buffers, Tile, plan_bands
 
 log = logging.getLogger(__name__)
 
-TILE_BYTES = 3 << 20
-TILE_LIMIT = 40 << 20
-STRIP_BYTES = 32 << 20
+# Memory of a tile, halo and results included: what a processor's cache and a small machine can bear.
+TILE_BYTES = 8 << 20
+# Bytes of both products of a slope fit, per pixel and (for one of them) per integration.
+SLOPE_BYTES = 20
+STRIP_BYTES = 2 << 20
 RAMP_DTYPES = {"SCI": "f4", "GROUPDQ": "u1", "PIXELDQ": "u4", "ZEROFRAME": "f4", "AVDRKCUR": "f4"}
 
 
@@ -60,105 +61,6 @@ class Node:
         if self.step.setup_hook is not None:
             self.plan = self.step.setup_hook(exposure, self.refs, self.p)
         self.halo = self.step.halo(self.plan) if callable(self.step.halo) else self.step.halo
-
-
-class Tile:
-    """A box of an exposure: planes as arrays, changed in place by the steps.
-
-    Attributes
-    ----------
-    meta : Meta
-        Keywords of the exposure.
-    box : (int, int, int, int)
-        y0, y1, x0, x1 of the arrays in the exposure's frame, half-open.
-    core : (int, int, int, int)
-        The part of the arrays that will be kept (the rest is halo).
-    i0, i1 : int
-        Integrations of the file held here, half-open.
-    plan : object
-        Plan of the step being run.
-    all_dnu : (nint, ngroup) bool numpy.ndarray or None
-        Groups that are DO_NOT_USE in the whole frame, for steps that asked for it.
-    """
-
-    def __init__(self, planes, meta, box, core, ints):
-        self.planes = planes
-        self.meta = meta
-        self.box, self.core = box, core
-        self.i0, self.i1 = ints
-        self.plan: Any = None
-        self.all_dnu: Any = None
-        self._node: Any = None
-        self._counts: Any = None
-
-    def __getitem__(self, name):
-        return self.planes[name]
-
-    def __setitem__(self, name, array):
-        self.planes[name] = array
-
-    def __contains__(self, name):
-        return name in self.planes
-
-    def get(self, name, default=None):
-        """Plane, or the default."""
-        return self.planes.get(name, default)
-
-    def count(self, name, number):
-        """Add to a counter of the running step; totals reach its finish hook."""
-        self._counts[name] += int(number)
-
-    def correction(self, integration):
-        """Return what the step's solve hook gave for an integration of the file."""
-        return self._node.corrections[integration]
-
-    def bind(self, node, counts):
-        """Make `node` the running step."""
-        self._node, self._counts = node, counts
-        self.plan, self.all_dnu = node.plan, node.all_dnu
-
-    def shrink(self, halo):
-        """Drop the halo rows and columns beyond `halo`."""
-        cy0, cy1, cx0, cx1 = self.core
-        ny, nx = self.box[1] - self.box[0], self.box[3] - self.box[2]
-        y0, y1 = max(cy0 - halo, 0), min(cy1 + halo, ny)
-        x0, x1 = max(cx0 - halo, 0), min(cx1 + halo, nx)
-        if (y0, y1, x0, x1) == (0, ny, 0, nx):
-            return
-        narrow = (x0, x1) != (0, nx)
-        for name, array in self.planes.items():
-            part = array[..., y0:y1, x0:x1]
-            self.planes[name] = np.ascontiguousarray(part) if narrow else part
-        by, bx = self.box[0], self.box[2]
-        self.box = (by + y0, by + y1, bx + x0, bx + x1)
-        self.core = (cy0 - y0, cy1 - y0, cx0 - x0, cx1 - x0)
-
-    def kept(self, name):
-        """Return the core part of a plane."""
-        y0, y1, x0, x1 = self.core
-        return self.planes[name][..., y0:y1, x0:x1]
-
-    @property
-    def core_box(self):
-        """The core in the exposure's frame."""
-        by, bx = self.box[0], self.box[2]
-        y0, y1, x0, x1 = self.core
-        return (by + y0, by + y1, bx + x0, bx + x1)
-
-
-class _Buffers:
-    """Arrays that live as long as a thread: fresh pages are the largest single cost of a tile."""
-
-    def __init__(self):
-        self._memory = {}
-
-    def get(self, key, shape, dtype):
-        dtype = np.dtype(dtype)
-        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        memory = self._memory.get(key)
-        if memory is None or memory.size < nbytes:
-            memory = self._memory[key] = np.empty(nbytes, np.uint8)
-        return memory[:nbytes].view(dtype).reshape(shape)
 
 
 def worker_count(jobs=None):
@@ -237,9 +139,8 @@ class Pass:
             if node.step.probe_hook is not None:
                 self._probe(k)
         planes = self._planes(self.nodes, [s for _, s in self.sinks])
-        halo = sum(n.halo for n in self.nodes)
-        boxes = self._boxes(halo, planes)
-        self._map(lambda box: self._tile(box, planes, halo), boxes)
+        rows, bands = self._bands(self.nodes, planes)
+        self._map(lambda band: self._roll(band, rows, self.nodes, planes, self._deliver), bands)
 
     def _planes(self, nodes, sinks):
         wanted = set()
@@ -278,23 +179,18 @@ class Pass:
             return RAMP_DTYPES.get(name, "f4")
         return "u4" if name == "DQ" else "f4"
 
-    def _row_bytes(self, planes):
+    def _pixel_bytes(self, nodes, planes):
         total = 0
         for name in planes:
-            shape = self._shape(name, (0, 1, 0, self.frame[1]), None)
+            shape = self._shape(name, (0, 1, 0, 1), None)
             total += int(np.prod(shape, dtype=np.int64)) * np.dtype(self._dtype(name)).itemsize
+        if any(node.step.gives != node.step.takes for node in nodes):
+            total += SLOPE_BYTES * (1 + self.exposure.shape[0])
         return max(total, 1)
 
-    def _boxes(self, halo, planes):
-        ny, nx = self.frame
-        row = self._row_bytes(planes)
-        rows = max(TILE_BYTES // row, 1)
-        # A tile should be much taller than its halo, as long as it stays small.
-        rows = max(rows, min(12 * halo, max(TILE_LIMIT // row, 1)))
-        rows = int(min(rows, max(-(-ny // (2 * self.jobs)), 1), ny))
-        count = -(-ny // rows)
-        edges = [ny * k // count for k in range(count + 1)]
-        return [(a, b, 0, nx) for a, b in pairwise(edges)]
+    def _bands(self, nodes, planes):
+        halo = sum(n.halo for n in nodes)
+        return plan_bands(TILE_BYTES // self._pixel_bytes(nodes, planes), self.frame, halo, self.jobs)
 
     def _map(self, work, items):
         done = 0
@@ -328,7 +224,7 @@ class Pass:
 
     def _buffers(self):
         if not hasattr(self.local, "buffers"):
-            self.local.buffers = _Buffers()
+            self.local.buffers = Buffers()
         return self.local.buffers
 
     def load(self, core, halo, planes, ints=None, buffers=None):
@@ -344,7 +240,7 @@ class Pass:
             Planes to load; flags that are not stored start at zero.
         ints : (int, int) or None
             Integrations; None is all.
-        buffers : _Buffers or None
+        buffers : Buffers or None
             Source of reusable memory; None allocates.
 
         Returns
@@ -423,41 +319,80 @@ class Pass:
             message = f"step {node.step.name} failed: {type(exc).__name__}: {exc}"
             raise JwcalError(" ".join(message.split())) from exc
 
-    def _tile(self, core, planes, halo):
-        buffers = self._buffers()
-        tile = self.load(core, halo, planes, buffers=buffers)
+    def _roll(self, band, rows, nodes, planes, deliver, stop=None):
+        """Run steps on a band of the frame, a few new rows at a time.
+
+        A step that needs neighbours lags behind by its halo: the rows it could not finish are
+        kept, as they were before it, and come in front of the next ones.
+
+        Parameters
+        ----------
+        band : (y0, y1, x0, x1)
+            Box to work on.
+        rows : int
+            New rows at a time.
+        nodes : list of Node
+            Steps.
+        planes : list of str
+            Planes to load.
+        deliver : callable
+            ``deliver(k, tile, products)`` is called after k steps, on finished rows.
+        stop : callable or None
+            Ends the walk when it returns True.
+        """
+        top, bottom, left, right = band
+        ny, nx = self.frame
+        reach = sum(n.halo for n in nodes)
+        x0, x1 = max(left - reach, 0), min(right + reach, nx)
+        window = _Window(self, planes, rows, 2 * reach, (x0, x1), (left - x0, right - x0), self._buffers())
+        counts: list[Counter] = [Counter() for _ in nodes]
+        halos = [_Kept(max(top - reach, 0)) for _ in nodes]
+        end = min(bottom + reach, ny)
+        for start in range(max(top - reach, 0), end, rows):
+            if stop is not None and stop():
+                return
+            window.load(start, min(start + rows, end))
+            self._steps(window, (top, bottom), nodes, halos, counts, deliver)
+        with self.lock:
+            for node, count in zip(nodes, counts, strict=True):
+                node.counts.update(count)
+
+    def _steps(self, window, wanted, nodes, halos, counts, deliver):
         cache: dict = {}
         products: dict | None = None
-        counts: list[Counter] = [Counter() for _ in self.nodes]
-        self._deliver(0, tile, products)
-        for k, node in enumerate(self.nodes, 1):
-            if products is None:
-                made = self._apply(node, tile, cache, buffers, counts[k - 1])
-                halo -= node.halo
-                if node.halo:
-                    tile.shrink(halo)
-                if isinstance(made, dict):
-                    tile.shrink(0)
-                    products = {name: self._product_tile(tile, planes_) for name, planes_ in made.items()}
-            else:
+        reach = sum(n.halo for n in nodes)
+        tile = window.tile(window.first, window.last, wanted)
+        deliver(0, tile, products)
+        for k, node in enumerate(nodes, 1):
+            if products is not None:
                 for name in ("rate", "rateints"):
                     if name in products:
-                        self._apply(node, products[name], cache, buffers, counts[k - 1])
-            self._deliver(k, tile, products)
-        with self.lock:
-            for node, count in zip(self.nodes, counts, strict=True):
-                node.counts.update(count)
+                        self._apply(node, products[name], cache, window.buffers, counts[k - 1])
+                deliver(k, tile, products)
+                continue
+            if node.halo:
+                reach -= node.halo
+                tile = window.with_halo(node.halo, halos[k - 1], wanted)
+            made = self._apply(node, tile, cache, window.buffers, counts[k - 1])
+            window.adopt(tile)
+            if node.halo and not window.finish(halos[k - 1], (wanted[0] - reach, wanted[1] + reach)):
+                return
+            tile = window.tile(window.first, window.last, wanted)
+            if isinstance(made, dict):
+                if not tile.rows_kept:
+                    return
+                products = {name: self._product_tile(tile, planes) for name, planes in made.items()}
+            deliver(k, tile, products)
 
     @staticmethod
     def _product_tile(tile, planes):
-        rows = tile.box[1] - tile.box[0], tile.box[3] - tile.box[2]
-        return Tile(dict(planes), tile.meta, tile.box, (0, rows[0], 0, rows[1]), (tile.i0, tile.i1))
+        return Tile(dict(planes), tile.meta, tile.box, tile.core, (tile.i0, tile.i1))
 
     def _deliver(self, k, tile, products):
         for position, sink in self.sinks:
             if position == k:
                 source = tile if products is None else products.get(sink.product)
-                if source is None:
+                if source is None or not source.rows_kept:
                     continue
                 box = source.core_box
                 for name in sink.wants:
@@ -468,36 +403,33 @@ class Pass:
         """Which groups are DO_NOT_USE in every pixel of the frame just before step k."""
         nodes, needed = slice_for(self.nodes[:k], {"GROUPDQ"})
         planes = self._loadable(needed)
-        halo = sum(n.halo for n in nodes)
         nint, ngroup = self.exposure.shape[:2]
         unresolved = np.ones((nint, ngroup), bool)
         if "GROUPDQ" not in planes:
             return np.zeros((nint, ngroup), bool)
 
-        def look(box):
-            open_groups = np.argwhere(unresolved)
-            if len(open_groups) == 0:
-                return
-            buffers = self._buffers()
-            tile = self.load(box, halo, planes, buffers=buffers)
-            cache: dict = {}
-            left = halo
-            for node in nodes:
-                self._apply(node, tile, cache, buffers, Counter())
-                left -= node.halo
-                if node.halo:
-                    tile.shrink(left)
-            flags = tile.kept("GROUPDQ")
-            for i, g in open_groups:
-                if unresolved[i, g] and not (flags[i, g] & 1).all():
-                    unresolved[i, g] = False
+        def look(done, tile, _products):
+            if done == len(nodes) and tile.rows_kept:
+                flags = tile.kept("GROUPDQ")
+                for i, g in np.argwhere(unresolved):
+                    if not (flags[i, g] & 1).all():
+                        unresolved[i, g] = False
 
-        boxes = self._boxes(halo, planes)
+        def settled():
+            return not unresolved.any()
+
+        rows, bands = self._bands(nodes, planes)
+
+        def walk(band):
+            self._roll(band, rows, nodes, planes, look, settled)
+
         # The middle of the frame nearly always settles every group at once.
-        middle = len(boxes) // 2
-        look(boxes[middle])
-        if unresolved.any():
-            self._map(look, boxes[:middle] + boxes[middle + 1 :])
+        bands.insert(0, bands.pop(len(bands) // 2))
+        walk(bands[0])
+        if not settled():
+            self._map(walk, bands[1:])
+        for node in nodes:
+            node.counts.clear()
         return unresolved
 
     def _probe(self, k):
@@ -550,6 +482,105 @@ class Pass:
         part = Tile(planes, tile.meta, tile.box, tile.core, (i, i + 1))
         part.plan = tile.plan
         return part
+
+
+class _Kept:
+    """Rows a step with a halo must see again, and the first row it has not finished."""
+
+    def __init__(self, start):
+        self.rows: dict = {}
+        self.start = start
+        self.begin = start
+        self.next = None
+
+
+class _Window:
+    """Rows of a band that are in memory, with room in front for rows kept from before."""
+
+    def __init__(self, walk, planes, rows, margin, columns, inner, buffers):
+        self.walk, self.margin, self.buffers = walk, margin, buffers
+        self.columns, self.inner = columns, inner
+        self.capacity = margin + rows
+        self.base = {name: self._room(name) for name in planes}
+        self.loaded = list(planes)
+        self.present = list(planes)
+        self.first = self.last = self.shift = 0
+        self.views: dict = {}
+
+    def _room(self, name, lead=None, dtype=None):
+        walk = self.walk
+        box = (0, self.capacity, *self.columns)
+        if lead is None:
+            return self.buffers.get(name, walk._shape(name, box, None), walk._dtype(name))  # noqa: SLF001
+        return self.buffers.get(name, (*lead, self.capacity, self.columns[1] - self.columns[0]), dtype)
+
+    def load(self, first, last):
+        """Read new rows of the frame."""
+        self.first, self.last = first, last
+        self.shift = self.margin - first
+        self.present = list(self.loaded)
+        store = self.walk.exposure
+        for name in self.loaded:
+            out = self.base[name][..., self.margin : self.margin + last - first, :]
+            if store.has(name):
+                # One call for all planes into one block, then a copy, is faster than a call for each.
+                block = out if out.flags.c_contiguous else self.buffers.get(("read", name), out.shape, out.dtype)
+                store.store.read(name, (first, last, *self.columns), out=block)
+                if block is not out:
+                    out[...] = block
+            else:
+                out[...] = 0
+
+    def tile(self, first, last, wanted, keep=None):
+        """Tile of the rows from `first` to `last`; of them those in `keep` and in `wanted` are its core."""
+        walk = self.walk
+        a, b = first + self.shift, last + self.shift
+        self.views = {name: self.base[name][..., a:b, :] for name in self.present}
+        k0, k1 = keep or (first, last)
+        y0 = min(max(k0, wanted[0], first), last)
+        y1 = max(min(k1, wanted[1], last), y0)
+        nint = walk.exposure.shape[0] if len(walk.exposure.shape) > 2 else 1
+        core = (y0 - first, y1 - first, *self.inner)
+        return Tile(dict(self.views), walk.exposure.meta, (first, last, *self.columns), core, (0, nint))
+
+    def with_halo(self, halo, kept, wanted):
+        """Tile for a step with a halo: the rows kept from before, and the new ones."""
+        height = self.last - self.first
+        if kept.next is None:
+            # At the edge of the frame there is nothing to wait for.
+            kept.begin = self.first
+            kept.next = self.first + (halo if self.first > 0 else 0)
+        else:
+            kept.begin = self.first - kept.height
+            for name, rows in kept.rows.items():
+                a = kept.begin + self.shift
+                self.base[name][..., a : a + kept.height, :] = rows
+        finished = self.last if self.last == self.walk.frame[0] else max(self.last - halo, kept.next)
+        # What the next rows need: everything from `halo` rows before the first unfinished one.
+        save = max(finished - halo, kept.begin)
+        a, b = save + self.shift, self.last + self.shift
+        kept.rows = {name: self.base[name][..., a:b, :].copy() for name in self.present} if height else {}
+        kept.height = self.last - save
+        kept.done, kept.next = kept.next, finished
+        return self.tile(kept.begin, self.last, wanted, (kept.done, finished))
+
+    def adopt(self, tile):
+        """Take over planes that a step has replaced or made."""
+        for name, array in tile.planes.items():
+            if array is self.views.get(name):
+                continue
+            if name not in self.base or self.base[name].dtype != array.dtype:
+                self.base[name] = self._room(("made", name), array.shape[:-2], array.dtype)
+            a, b = tile.box[0] + self.shift, tile.box[1] + self.shift
+            self.base[name][..., a:b, :] = array
+            if name not in self.present:
+                self.present.append(name)
+
+    def finish(self, kept, limits):
+        """Go on with the rows a step has finished; False if there are none."""
+        self.first = max(kept.done, limits[0])
+        self.last = min(kept.next, limits[1])
+        return self.last > self.first
 
 
 def run_frames(exposure, node, jobs=1):

@@ -12,6 +12,7 @@ from jwcal.core.header import Header
 
 log = logging.getLogger(__name__)
 
+_FULL_FRAMES = {(2048, 2048), (1024, 1032)}
 _TYPES: dict = {"int": int, "float": (int, float), "bool": bool, "str": str}
 
 
@@ -201,8 +202,10 @@ class Exposure:
 
     @property
     def substrt(self):
-        """0-based (y, x) of the frame in the full detector."""
-        return self.meta.get("SUBSTRT2", 1) - 1, self.meta.get("SUBSTRT1", 1) - 1
+        """0-based (y, x) of the frame in the full detector; a subarray must say where it lies."""
+        if self.frame in _FULL_FRAMES or max(self.frame) > 2048:
+            return self.meta.get("SUBSTRT2", 1) - 1, self.meta.get("SUBSTRT1", 1) - 1
+        return self.meta["SUBSTRT2"] - 1, self.meta["SUBSTRT1"] - 1
 
     def has(self, name):
         """Whether a plane is there."""
@@ -340,7 +343,8 @@ def _check_counts(exposure):
         else:
             count = nints
         if count is not None and count != shape[0]:
-            raise InputError(f"{exposure.label}: the header says {count} integrations but SCI has {shape[0]}")
+            said = f"NINTS = {nints}" if count is nints else f"INTSTART, INTEND = {first}, {last}"
+            raise InputError(f"{exposure.label}: {said} but SCI has {shape[0]} integrations")
     sizes = meta.get("SUBSIZE2"), meta.get("SUBSIZE1")
     if None not in sizes and sizes != exposure.frame:
         raise InputError(

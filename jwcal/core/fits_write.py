@@ -1,6 +1,5 @@
 """Writing FITS: layout first, then tiles from any thread, then one commit."""
 
-import itertools
 import math
 import os
 import re
@@ -109,28 +108,38 @@ class Slot:
         numbers = range(math.prod(lead)) if frames is None else frames
         try:
             with self._output.gate:
-                for number, where in zip(numbers, itertools.product(*map(range, lead)), strict=True):
-                    self._write_plane(array[where], number * ny * nx * size, box, nx)
+                self._write_planes(array, list(numbers), box)
         except OSError as exc:
             raise output_error(self._output.label, exc) from None
         with self._lock:
             self._written += array.size * size
 
-    def _write_plane(self, plane, start, box, nx):
+    def _write_planes(self, array, numbers, box):
+        """Write planes that the leading axes count; `numbers` are their places in the image."""
+        if array.ndim > 3:
+            each = len(numbers) // len(array)
+            for k, part in enumerate(array):
+                self._write_planes(part, numbers[k * each : (k + 1) * each], box)
+            return
+        ny, nx = (1, *self.shape)[-2:]
         y0, y1, x0, x1 = box
-        size = self.dtype.itemsize
+        width = (x1 - x0) * self.dtype.itemsize
+        # Rows of the image that lie together, and how many planes fit into one buffer.
+        pieces, piece = (1, (y1 - y0) * width) if x1 - x0 == nx else (y1 - y0, width)
+        planes = array if array.ndim == 3 else array[None]
+        step = max(CHUNK // max(pieces * piece, 1), 1)
         fd = self._output.fd if self._fd is None else self._fd
-        step = max(1, CHUNK // ((x1 - x0) * size))
-        for y in range(y0, y1, step):
-            rows = np.ascontiguousarray(plane[y - y0 : min(y + step, y1) - y0])
-            data = self._encoded(rows.reshape(-1))
-            offset = self._offset + start + (y * nx + x0) * size
-            if x1 - x0 == nx:
-                pwrite_all(fd, data, offset)
-                continue
-            width = (x1 - x0) * size
-            for row in range(len(rows)):
-                pwrite_all(fd, data[row * width : (row + 1) * width], offset + row * nx * size)
+        for first in range(0, len(numbers), step):
+            block = np.ascontiguousarray(planes[first : first + step])
+            data = memoryview(self._encoded(block.reshape(-1)))
+            at = 0
+            for number in numbers[first : first + step]:
+                start = self._offset + ((number * ny + y0) * nx + x0) * self.dtype.itemsize
+                for row in range(pieces):
+                    offset = start + row * nx * self.dtype.itemsize
+                    for part in range(at, at + piece, CHUNK):
+                        pwrite_all(fd, data[part : min(part + CHUNK, at + piece)], offset + part - at)
+                    at += piece
 
     def _encoded(self, values):
         if self._bitpix == 8 and not self._bzero:

@@ -1,5 +1,6 @@
 """Parameter values: typed, with their origin, from command line, files and defaults."""
 
+import json
 import logging
 import re
 import tomllib
@@ -66,16 +67,24 @@ class Layers:
         origins = dict.fromkeys(values, "default")
         for origin, table in self.layers:
             for name, value in table.get(step.name, {}).items():
-                param = step.param(name)
+                try:
+                    param = step.param(name)
+                except UsageError as exc:
+                    raise UsageError(f"{origin}: {exc}") from None
                 values[param.name] = param.convert(value, f"{step.name} ({origin})")
                 origins[param.name] = origin
         return SimpleNamespace(**values), origins
 
     def check_steps(self, names):
-        """Raise UsageError if a layer names a step that is not among `names`."""
+        """Raise UsageError if a layer names a step that is neither among `names` nor built in.
+
+        A file may serve several instruments, whose pipelines have different steps.
+        """
+        from jwcal.cli.index import STEPS
+
         for origin, table in self.layers:
             for name in table:
-                if name not in names and not origin.startswith(("site", "reference")):
+                if name not in names and name.replace("_", "-") not in STEPS:
                     raise UsageError(f"{origin}: no step {name!r} here (steps: {', '.join(names)})")
 
 
@@ -100,8 +109,10 @@ def read_toml(path, step=None):
     """
     try:
         tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"{path}: {exc}") from None
+    except OSError as exc:
+        raise UsageError(f"{path}: {exc.strerror or exc}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise UsageError(f"{path}: not a parameter file in TOML: {exc}") from None
     out: dict = {}
     for key, value in tree.items():
         if isinstance(value, dict):
@@ -152,7 +163,9 @@ def read_pars(path):
             raise UsageError(f"{path}: not an ASDF file")
         end = text.find(b"\n...")
         tree = yaml.load(text[: end if end > 0 else None].decode("utf-8"), Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+    except OSError as exc:
+        raise UsageError(f"{path}: {exc.strerror or exc}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as exc:
         raise UsageError(f"{path}: {' '.join(str(exc).split())}") from None
     if not isinstance(tree, dict) or "parameters" not in tree:
         raise UsageError(f"{path}: not a parameter reference file")
@@ -248,7 +261,7 @@ def dump(step, values, origins):
             if isinstance(value, bool)
             else repr(value)
             if not isinstance(value, str)
-            else f'"{value}"'
+            else json.dumps(value)
         )
         lines.append(f"{p.name} = {text}  # {note}")
     return "\n".join(lines) + "\n"

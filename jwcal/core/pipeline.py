@@ -1,6 +1,7 @@
 """Run steps in order: plan, stream, write; the same code for one step and for a pipeline."""
 
 import logging
+import os
 import subprocess
 import tempfile
 import time
@@ -11,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from jwcal.core import engine, provenance
-from jwcal.core.errors import InputError, ReferenceFileError, UsageError
+from jwcal.core.errors import DataError, InputError, JwcalError, ReferenceFileError, UsageError
 from jwcal.core.exposure import ArrayStore, Exposure, keywords, open_exposure
 from jwcal.core.output import FitsSink, MemorySink, TrimmedSink, product_planes
 from jwcal.core.params import Layers
@@ -86,6 +87,10 @@ class Job:
 
 
 @cache
+def _built_in(name):
+    return tomllib.loads(files("jwcal.pipelines").joinpath(f"{name}.toml").read_text())
+
+
 def definition(name):
     """Pipeline definition by name, or from a TOML file by path.
 
@@ -94,16 +99,16 @@ def definition(name):
     UsageError
         If there is none, or it is not valid.
     """
-    builtin = files("jwcal.pipelines").joinpath(f"{name}.toml")
-    try:
-        if name.endswith(".toml"):
-            tree = tomllib.loads(Path(name).read_text(encoding="utf-8"))
-        elif builtin.is_file():
-            return tomllib.loads(builtin.read_text())
-        else:
+    if not name.endswith(".toml"):
+        if name not in names():
             raise UsageError(f"no pipeline {name!r} (known: {', '.join(names())}, or a .toml file)")
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"{name}: {exc}") from None
+        return _built_in(name)
+    try:
+        tree = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise UsageError(f"{name}: {exc.strerror or exc}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise UsageError(f"{name}: not a pipeline in TOML: {exc}") from None
     if "base" in tree:
         base = dict(definition(str(tree["base"])))
         return {
@@ -237,6 +242,15 @@ class _NoReference(Skip):
     """A step skipped for want of a reference file: worth a warning."""
 
 
+def identity(file):
+    """Device and inode of a file given by name or descriptor, None if there is none."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class _Run:
     """State of one run; made, executed, dropped."""
 
@@ -263,6 +277,7 @@ class _Run:
         # Products of steps that were skipped; steps that need them are skipped too.
         self.unmade: set = set()
         self.gives = "rate" if exposure.product in _SERVES["rate"] else "ramp"
+        self.input = exposure.fits
         reserve_cards(self.exposure)
         self.exposure.wanted = tuple(job.outputs)
         self.jobs = engine.worker_count(job.jobs)
@@ -270,25 +285,30 @@ class _Run:
 
     def execute(self):
         job = self.job
-        job.layers.check_steps([i.name for i in job.items])
-        wanted = {name.replace("-", "_"): path for name, path in job.saves}
-        for name in wanted:
-            _place(job.items, name, "--save-after")
+        job.layers.check_steps([i.name if i.step is None else i.step.name for i in job.items])
+        wanted = [(_place(job.items, name, "--save-after"), path) for name, path in job.saves]
+        self._check_targets()
         try:
-            for item in job.items:
+            for place, item in enumerate(job.items):
                 if item.command is not None:
                     self._flush_to_memory()
                     self._external(item)
                 else:
                     self._prepare(item)
-                if item.name in wanted:
-                    self._open_sink(self._current_product(), wanted[item.name])
+                for where, path in wanted:
+                    if where == place:
+                        self._open_sink(self._current_product(), path)
             for product, path in job.outputs.items():
                 self._open_sink(self._resolve(product), path)
+            self._check_targets()
             self._flush()
-        except BaseException:
+        except BaseException as exc:
             for _, sink in self.sinks:
                 sink.abort()
+            if type(exc) in (JwcalError, InputError, DataError) and self.exposure.label not in str(exc):
+                raise type(exc)(f"{self.exposure.label}: {exc}") from exc
+            if isinstance(exc, SystemExit):
+                raise JwcalError(f"{self.exposure.label}: a step asked to end the program") from exc
             raise
         finally:
             for file in self.opened.values():
@@ -331,7 +351,7 @@ class _Run:
             node = engine.Node(step, values, {k: self._open(k, p) for k, p in paths.items()})
             if step.scope != "tile":
                 self._flush_to_memory()
-            node.prepare(self.exposure)
+            self._set_up(node)
         except Skip as exc:
             reason, declined = str(exc), exc
         meta = self.exposure.meta
@@ -353,6 +373,14 @@ class _Run:
         self.exposure.primary.add_history("jwcal " + provenance.history_text(row))
         if reason is None:
             self._take(step, node)
+
+    def _set_up(self, node):
+        try:
+            node.prepare(self.exposure)
+        except (Skip, JwcalError, OSError, MemoryError):
+            raise
+        except Exception as exc:
+            raise JwcalError(f"step {node.step.name} failed: {type(exc).__name__}: {exc}") from exc
 
     def _take(self, step, node):
         if step.scope == "tile":
@@ -401,6 +429,15 @@ class _Run:
         if (kind, path) not in self.opened:
             self.opened[kind, path] = ReferenceFile(kind, path, self.exposure)
         return self.opened[kind, path]
+
+    def _check_targets(self):
+        """Refuse to write over a file that is being read."""
+        reads = [identity(path) for _, path in self.opened]
+        if self.input is not None:
+            reads += [identity(self.input.primary.fd), identity(self.input.label)]
+        for path in (*self.job.outputs.values(), *(path for _, path in self.job.saves)):
+            if path not in (None, "-") and identity(path) is not None and identity(path) in reads:
+                raise UsageError(f"{path}: is read by this run; give the output another name")
 
     # -- sinks and passes
 
@@ -459,7 +496,12 @@ class _Run:
 
     def _finish_node(self, node):
         if node.step.finish_hook is not None:
-            node.step.finish_hook(self.exposure, node.counts, node.plan, node.p)
+            try:
+                node.step.finish_hook(self.exposure, node.counts, node.plan, node.p)
+            except JwcalError:
+                raise
+            except Exception as exc:
+                raise JwcalError(f"step {node.step.name} failed: {type(exc).__name__}: {exc}") from exc
         for name, number in node.counts.items():
             log.info("%s: %s %d", node.step.name, name, number)
 
@@ -475,7 +517,7 @@ class _Run:
         self._flush()
         old = self.exposure
         self.exposure = sink.result
-        self.exposure.wanted = tuple(self.job.outputs)
+        self.exposure.wanted = old.wanted
         self.exposure.tables = old.tables
 
     def _external(self, item):
@@ -489,10 +531,19 @@ class _Run:
             except OSError as exc:
                 raise UsageError(f"{item.name}: cannot run {item.command[0]}: {exc.strerror}") from None
             if done.returncode:
-                raise InputError(f"{item.name}: {' '.join(item.command)} ended with status {done.returncode}")
-            result = open_exposure(str(after))
+                how = (
+                    f"ended with status {done.returncode}"
+                    if done.returncode > 0
+                    else f"was ended by signal {-done.returncode}"
+                )
+                raise JwcalError(f"{item.name}: {' '.join(item.command)} {how}")
+            try:
+                result = open_exposure(str(after))
+            except InputError as exc:
+                why = str(exc).replace(str(after), "its output")
+                raise JwcalError(f"{item.name}: {' '.join(item.command)}: {why}") from None
             if result.product != "ramp" or result.shape != self.exposure.shape:
-                raise InputError(f"{item.name}: the program gave a {result.product} of shape {result.shape}")
+                raise JwcalError(f"{item.name}: the program gave a {result.product} of shape {result.shape}")
             store = ArrayStore({name: result.store.read(name) for name in result.store.names()})
             tables = self.exposure.tables
             extras = self.exposure.extras

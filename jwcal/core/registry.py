@@ -53,7 +53,7 @@ def plugins():
 def _load(entry):
     try:
         return entry.load()
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise UsageError(f"step {entry.name}: cannot be loaded: {type(exc).__name__}: {exc}") from exc
 
 
@@ -71,7 +71,7 @@ def _from_file(name):
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise UsageError(f"{path}: cannot be loaded: {type(exc).__name__}: {exc}") from exc
     if not hasattr(module, attribute):
         raise UsageError(f"{path}: has no {attribute}")

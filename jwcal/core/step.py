@@ -92,7 +92,9 @@ class Param:
         if self.choices and out not in self.choices:
             raise UsageError(f"{label} = {out!r}: choose one of {', '.join(map(str, self.choices))}")
         if isinstance(out, (int, float)) and not isinstance(out, bool):
-            if math.isnan(out) or (self.min is not None and out < self.min):
+            if math.isnan(out):
+                raise UsageError(f"{label} = {value}: must be a number")
+            if self.min is not None and out < self.min:
                 raise UsageError(f"{label} = {out}: must be at least {self.min}")
             if self.max is not None and out > self.max:
                 raise UsageError(f"{label} = {out}: must be at most {self.max}")

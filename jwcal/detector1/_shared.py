@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jwcal.core.errors import InputError
+from jwcal.core.errors import InputError, ReferenceFileError
 
 
 def refuse_irs2(exposure, name):
@@ -34,3 +34,22 @@ def flags_or_zero(tile, dq):
     (ny, nx) uint32 numpy.ndarray
     """
     return np.zeros(tile["PIXELDQ"].shape, np.uint32) if dq is None else dq
+
+
+def require_values(ref, least):
+    """Raise ReferenceFileError for a GAIN or READNOISE reference in which no pixel has a usable value.
+
+    Parameters
+    ----------
+    ref : ReferenceFile
+        With a SCI plane.
+    least : float
+        Usable values are finite and above this.
+    """
+    ny, nx = ref.frame
+    # A row in the middle nearly always settles it.
+    for rows in ((ny // 2, ny // 2 + 1), (0, ny)):
+        values = ref.read("SCI", (*rows, 0, nx), dtype="f4")
+        if (np.isfinite(values) & (values > least)).any():
+            return
+    raise ReferenceFileError(f"{ref.path}: no pixel of the exposure has a usable {ref.kind.upper()} value")

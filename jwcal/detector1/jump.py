@@ -12,6 +12,7 @@ import numpy as np
 from jwcal.core.dq import DQ
 from jwcal.core.errors import DataError, UsageError
 from jwcal.core.step import Param, Ref, Skip, step
+from jwcal.detector1._shared import require_values
 from jwcal.kernels.jump import JumpRules, choose_method, flag_jumps
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,8 @@ def _(exposure, refs, p):
     group_time = exposure.meta["TGROUP"]
     if group_time <= 0:
         raise DataError(f"{exposure.label}: TGROUP = {group_time}; groups need a time between them")
+    require_values(refs["gain"], 0.0)
+    require_values(refs["readnoise"], -1.0)
     after = []
     for dn, time in (
         (p.after_jump_flag_dn1, p.after_jump_flag_time1),

@@ -12,6 +12,7 @@ import numpy as np
 from jwcal.core.dq import DQ
 from jwcal.core.errors import DataError, UsageError
 from jwcal.core.step import Param, Ref, step
+from jwcal.detector1._shared import require_values
 from jwcal.detector1.jump import refuse_uneven_reads
 from jwcal.kernels.ramp import RampTiming, fit_ramps, fit_segments
 
@@ -104,6 +105,8 @@ def _(exposure, refs, p):
     if p.algorithm != "OLS_C":
         raise UsageError("ramp_fit: algorithm = LIKELY is not supported yet; use OLS_C")
     refuse_uneven_reads(exposure, "ramp_fit")
+    require_values(refs["gain"], 0.0)
+    require_values(refs["readnoise"], -1.0)
     meta = exposure.meta
     ngroup = exposure.shape[1]
     gain_factor = refs["gain"].get("GAINFACT")

@@ -84,28 +84,48 @@ class Readout:
 
 
 @dataclass
+class Profile:
+    """Values along an image axis, of which few differ: what is kept must not grow with the frame.
+
+    Attributes
+    ----------
+    values : (..., k) float64 numpy.ndarray
+        The values that occur, DN.
+    index : (n,) integer numpy.ndarray or None
+        Which value holds at each position; None if there is one for each.
+    """
+
+    values: np.ndarray
+    index: np.ndarray | None = None
+
+    def cut(self, start, stop):
+        """Return the values from one position to another, (..., stop - start), contiguous."""
+        where = slice(start, stop) if self.index is None else self.index[start:stop]
+        return np.ascontiguousarray(self.values[..., where])
+
+
+@dataclass
 class Correction:
     """What is subtracted from one integration; a zero frame counts as one more group.
 
     Attributes
     ----------
-    along_x : (n, nx) float64 numpy.ndarray
-        Profile along the image rows, DN.
-    along_y : (n, ny) float64 numpy.ndarray
-        Profile along the image columns, DN.
+    along_x, along_y : Profile or None
+        Of (n, ...) values: profiles along the image rows and columns, DN.
     rounded : (n,) uint8 numpy.ndarray
         Groups rounded to float32 between the two subtractions.
     x_first : bool
         Which profile is subtracted first.
-    drift : (n, 2, nx) float64 numpy.ndarray or None
-        For MIRI: drift since the first group of even and odd rows; the profiles are empty then.
+    drift : Profile or None
+        For MIRI, of (n, 2, ...) values: drift since the first group of even and odd rows; there
+        are no other profiles then.
     """
 
-    along_x: np.ndarray | None = None
-    along_y: np.ndarray | None = None
+    along_x: Profile | None = None
+    along_y: Profile | None = None
     rounded: np.ndarray | None = None
     x_first: bool = True
-    drift: np.ndarray | None = None
+    drift: Profile | None = None
 
 
 def _runs(mask):
@@ -336,22 +356,23 @@ def solve_near_infrared(values, strips, readout, p, single):
     index, bounds, sides = _sets(readout, strips, p)
     means, uniform = clipped_means(values, index, bounds, p.siglimit, single)
     ngroup = len(values)
-    across = np.zeros((ngroup, len(readout.slow)))
+    across = Profile(np.zeros((ngroup, 1)), np.zeros(len(readout.slow), np.intp))
     if readout.mode == "amplifiers":
         if len(index) == 0 and not (p.use_side_ref_pixels and any(s[2].any() for s in sides)):
             return None
         levels = _amplifier_levels(means, uniform, single, p.odd_even_columns)
         if p.use_side_ref_pixels:
             lines = _side_signal(values, levels, sides, readout, single, p)
-            across = np.ascontiguousarray(lines[:, readout.slow - readout.slow.min()])
-        along = levels[:, readout.fast]
+            across = Profile(np.ascontiguousarray(lines[:, readout.slow - readout.slow.min()]))
+        # One value for each output and parity, found in the first two columns of every output.
+        columns = np.arange(0, NIR_SIZE, AMPLIFIER_WIDTH)[:, None] + np.arange(2)
+        along = Profile(levels[:, columns.ravel()], readout.fast // AMPLIFIER_WIDTH * 2 + readout.fast % 2)
     else:
         if np.diff(bounds)[: 1 + bool(p.odd_even_columns)].min() == 0:
             return None
         if not p.odd_even_columns:
             means[:, 1] = means[:, 0]
-        along = _absent_is_zero(means)[:, readout.fast % 2]
-    along = np.ascontiguousarray(along)
+        along = Profile(_absent_is_zero(means), readout.fast % 2)
     if readout.fast_is_x:
         return Correction(along, across, single, x_first=True)
     return Correction(across, along, single, x_first=False)
@@ -391,7 +412,7 @@ def solve_miri(values, strips, readout, p):
     if not p.odd_even_rows:
         level[:, 1] = level[:, 0]
     level[0] = 0.0
-    return Correction(drift=np.tile(_absent_is_zero(level), (1, 1, readout.frame[1] // MIRI_OUTPUTS)))
+    return Correction(drift=Profile(_absent_is_zero(level), np.arange(readout.frame[1]) % MIRI_OUTPUTS))
 
 
 @step(
@@ -453,9 +474,9 @@ def refpix(tile, refs, p):
             tile.count("integrations left uncorrected", int(y0 == 0))
             continue
         if c.drift is not None:
-            subtract_row_parity(sci[k], c.drift[:, :, x0:x1], y0)
+            subtract_row_parity(sci[k], c.drift.cut(x0, x1), y0)
             continue
-        along_x, along_y = c.along_x[:, x0:x1], c.along_y[:, y0:y1]
+        along_x, along_y = c.along_x.cut(x0, x1), c.along_y.cut(y0, y1)
         n = sci.shape[1]
         subtract_profiles(sci[k], along_x[:n], along_y[:n], c.rounded[:n], x_first=c.x_first)
         if zeroframe is not None:

@@ -12,6 +12,7 @@ from jwcal.core.errors import InputError, ReferenceFileError, UsageError
 log = logging.getLogger(__name__)
 
 _WILD = {"", "N/A", "ANY", "GENERIC", "*"}
+_NO_TIME = dt.datetime(1, 1, 1)  # noqa: DTZ001 - both sides of the comparison are UTC without a zone
 
 
 @cache
@@ -89,16 +90,19 @@ class ReferenceSource:
             if not Path(path).is_file():
                 raise ReferenceFileError(f"{path}: no such {kind.upper()} reference file")
             return path, "named"
-        best = None
+        best, wrong = None, ""
         for path, header in self.index().get(kind, ()):
             score = self._score(kind, header, meta)
-            if score is not None:
-                key = (score, str(header.get("USEAFTER", "")), path.name)
-                if best is None or key > best[0]:
-                    best = (key, path)
+            if isinstance(score, str):
+                wrong = f"{path.name} is for {score}"
+                continue
+            key = (score, str(header.get("USEAFTER", "")), path.name)
+            if best is None or key > best[0]:
+                best = (key, path)
+        if best is None and self.directory is None:
+            return None, "none given"
         if best is None:
-            where = f"none in {self.directory} fits" if self.directory else "none given"
-            return None, where
+            return None, f"none in {self.directory} fits" + (f": {wrong}" if wrong else "")
         return str(best[1]), f"{best[0][0]} keywords match"
 
     def find_pars(self, steps, meta):
@@ -133,11 +137,13 @@ class ReferenceSource:
                     found[step.name] = str(path)
         return list(found.values())
 
-    def _score(self, kind, header, meta):
+    @staticmethod
+    def _score(kind, header, meta):
+        """Count the keywords that match, or say in words what does not."""
         instrument = str(meta.get("INSTRUME", "")).upper()
         mine = str(header.get("INSTRUME", "")).strip().upper()
         if mine not in _WILD and mine != instrument:
-            return None
+            return f"INSTRUME {mine}"
         table = _parkeys().get(kind, {"*": ["DETECTOR"]})
         score = 0
         for key in table.get(instrument, table["*"]):
@@ -153,18 +159,28 @@ class ReferenceSource:
                 # A full-frame file can be cut to the subarray; an exact one is preferred.
                 continue
             else:
-                return None
-        date = f"{meta.get('DATE-OBS', '9999-12-31')}T{meta.get('TIME-OBS', '00:00:00')}"
-        if _time(header.get("USEAFTER")) > _time(date):
-            return None
+                return f"{key} {wanted}, " + (f"not {value}" if value else "which the exposure does not name")
+        if _time(header.get("USEAFTER")) > _taken(meta):
+            return f"exposures after {header.get('USEAFTER')}"
         return score
+
+
+def _taken(meta):
+    date, time = meta.get("DATE-OBS"), meta.get("TIME-OBS", "00:00:00")
+    if date is None:
+        return dt.datetime(9999, 12, 31)  # noqa: DTZ001 - as above
+    found = _time(f"{date}T{time}")
+    if found == _NO_TIME:
+        label = f"{meta.label}: " if hasattr(meta, "label") else ""
+        raise InputError(f"{label}header keywords DATE-OBS, TIME-OBS = {date!r}, {time!r} are no time")
+    return found
 
 
 def _time(text):
     text = str(text or "").strip()
     for form in ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d", "%b %d %Y %H:%M:%S", "%b %d %Y"):
         try:
-            return dt.datetime.strptime(text, form)  # noqa: DTZ007 - both sides are UTC without a zone
+            return dt.datetime.strptime(text, form)  # noqa: DTZ007 - as above
         except ValueError:
             continue
-    return dt.datetime(1, 1, 1)  # noqa: DTZ001 - as above
+    return _NO_TIME

@@ -102,17 +102,17 @@ def exposure(shape=(3, 4, 50, 40), seed=0, **cards):
     return Exposure("uncal", header, {"SCI": Header()}, ArrayStore({"SCI": sci}))
 
 
-def go(steps, data, jobs=1, tile=1 << 20, limit=None, **options):
+def go(steps, data, jobs=1, tile=1 << 20, **options):
     """Run steps with a forced tile size."""
-    old = engine.TILE_BYTES, engine.TILE_LIMIT
-    engine.TILE_BYTES, engine.TILE_LIMIT = tile, limit or tile
+    old = engine.TILE_BYTES
+    engine.TILE_BYTES = tile
     try:
         outputs = {"main": None}
         if steps[-1] is mean:
             outputs["rateints"] = None
         return run(Job([Item(s.name, step=s) for s in steps], outputs=outputs, jobs=jobs, **options), data)
     finally:
-        engine.TILE_BYTES, engine.TILE_LIMIT = old
+        engine.TILE_BYTES = old
 
 
 @settings(max_examples=25, deadline=None)

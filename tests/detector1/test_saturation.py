@@ -63,7 +63,6 @@ def test_tiles_do_not_show(ramp, refs, monkeypatch, nframes, grow):
     given = refs(shape[2:])
     whole = saturation(ramp(sci, NFRAMES=nframes), refs=given, jobs=1, n_pix_grow_sat=grow)
     monkeypatch.setattr(engine, "TILE_BYTES", 1)
-    monkeypatch.setattr(engine, "TILE_LIMIT", 1)
     tiled = saturation(ramp(sci, NFRAMES=nframes), refs=given, jobs=2, n_pix_grow_sat=grow)
     np.testing.assert_array_equal(whole["GROUPDQ"], tiled["GROUPDQ"])
     assert (whole["GROUPDQ"] & 2).any()
@@ -75,7 +74,6 @@ def test_flags_that_grow_twice_cross_tiles(ramp, refs, monkeypatch):
     sci[0, 1:, 4, 1] = 38000, 39000
     sci[0, 2, 5, 1] = 65535
     monkeypatch.setattr(engine, "TILE_BYTES", 1)
-    monkeypatch.setattr(engine, "TILE_LIMIT", 1)
     out = saturation(ramp(sci, NFRAMES=4), refs=refs((9, 3)), jobs=2)
     expected = np.zeros((9, 3))
     expected[3:6] = 1

@@ -88,6 +88,8 @@ class Case:
         Give the case an IPC kernel.
     segment : int or None
         Which segment of a simulated exposure, from 0.
+    status : dict
+        Status keywords in which jwcal means to differ.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Case:
     steps: tuple = tuple(NIR_STEPS)
     ipc: bool = False
     segment: int | None = None
+    status: dict = field(default_factory=dict)
 
 
 SMALL = "--shape 128 128 --cr-fraction 0.05 --star-density 2e-3"
@@ -187,7 +190,13 @@ CASES = [
     Case("miri", f"{MIRI} --nints 3 --ngroups 12 --seed 3", steps=tuple(MIRI_STEPS)),
     Case("miri-short", f"{MIRI} --nints 2 --ngroups 5 --seed 4", steps=tuple(MIRI_STEPS)),
     Case("miri-two-groups", f"{MIRI} --nints 2 --ngroups 2 --seed 5", steps=tuple(MIRI_STEPS)),
-    Case("miri-three-groups", f"{MIRI} --nints 2 --ngroups 3 --seed 6", steps=tuple(MIRI_STEPS)),
+    Case(
+        "miri-three-groups",
+        f"{MIRI} --nints 2 --ngroups 3 --seed 6",
+        steps=tuple(MIRI_STEPS),
+        # Too few groups are usable, nothing is searched; the official status says COMPLETE all the same.
+        status={"S_JUMP": "SKIPPED"},
+    ),
     Case(
         "miri-segment",
         f"{MIRI} --nints 2 --ngroups 10 --seed 7",

@@ -1,0 +1,153 @@
+"""Tiles: the boxes of an exposure that steps work on, and how a frame is divided into them."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+MIN_ROWS = 2
+MIN_COLUMNS = 32
+# Rows at the edge of a band are worked on twice; bands should be much taller than that.
+BAND_ROWS = 128
+
+
+class Buffers:
+    """Arrays that live as long as a thread: fresh pages are the largest single cost of a tile."""
+
+    def __init__(self):
+        self._memory = {}
+
+    def get(self, key, shape, dtype):
+        """Array of a shape and dtype in the memory kept under a key; its values are not defined."""
+        dtype = np.dtype(dtype)
+        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        memory = self._memory.get(key)
+        if memory is None or memory.size < nbytes:
+            memory = self._memory[key] = np.empty(nbytes, np.uint8)
+        return memory[:nbytes].view(dtype).reshape(shape)
+
+
+class Tile:
+    """A box of an exposure: planes as arrays, changed in place by the steps.
+
+    Attributes
+    ----------
+    meta : Meta
+        Keywords of the exposure.
+    box : (int, int, int, int)
+        y0, y1, x0, x1 of the arrays in the exposure's frame, half-open.
+    core : (int, int, int, int)
+        The part of the arrays that will be kept (the rest is halo).
+    i0, i1 : int
+        Integrations of the file held here, half-open.
+    plan : object
+        Plan of the step being run.
+    all_dnu : (nint, ngroup) bool numpy.ndarray or None
+        Groups that are DO_NOT_USE in the whole frame, for steps that asked for it.
+    """
+
+    def __init__(self, planes, meta, box, core, ints):
+        self.planes = planes
+        self.meta = meta
+        self.box, self.core = box, core
+        self.i0, self.i1 = ints
+        self.plan: Any = None
+        self.all_dnu: Any = None
+        self._node: Any = None
+        self._counts: Any = None
+
+    def __getitem__(self, name):
+        return self.planes[name]
+
+    def __setitem__(self, name, array):
+        self.planes[name] = array
+
+    def __contains__(self, name):
+        return name in self.planes
+
+    def get(self, name, default=None):
+        """Plane, or the default."""
+        return self.planes.get(name, default)
+
+    def count(self, name, number):
+        """Add to a counter of the running step; totals reach its finish hook."""
+        self._counts[name] += int(number)
+
+    def correction(self, integration):
+        """Return what the step's solve hook gave for an integration of the file."""
+        return self._node.corrections[integration]
+
+    def bind(self, node, counts):
+        """Make `node` the running step."""
+        self._node, self._counts = node, counts
+        self.plan, self.all_dnu = node.plan, node.all_dnu
+
+    def shrink(self, halo):
+        """Drop the halo rows and columns beyond `halo`."""
+        cy0, cy1, cx0, cx1 = self.core
+        ny, nx = self.box[1] - self.box[0], self.box[3] - self.box[2]
+        y0, y1 = max(cy0 - halo, 0), min(cy1 + halo, ny)
+        x0, x1 = max(cx0 - halo, 0), min(cx1 + halo, nx)
+        if (y0, y1, x0, x1) == (0, ny, 0, nx):
+            return
+        narrow = (x0, x1) != (0, nx)
+        for name, array in self.planes.items():
+            part = array[..., y0:y1, x0:x1]
+            self.planes[name] = np.ascontiguousarray(part) if narrow else part
+        by, bx = self.box[0], self.box[2]
+        self.box = (by + y0, by + y1, bx + x0, bx + x1)
+        self.core = (cy0 - y0, cy1 - y0, cx0 - x0, cx1 - x0)
+
+    def kept(self, name):
+        """Return the core part of a plane."""
+        y0, y1, x0, x1 = self.core
+        return self.planes[name][..., y0:y1, x0:x1]
+
+    @property
+    def rows_kept(self):
+        """Number of rows of the core."""
+        return self.core[1] - self.core[0]
+
+    @property
+    def core_box(self):
+        """The core in the exposure's frame."""
+        by, bx = self.box[0], self.box[2]
+        y0, y1, x0, x1 = self.core
+        return (by + y0, by + y1, bx + x0, bx + x1)
+
+
+def plan_bands(pixels, frame, halo, jobs):
+    """Divide a frame into bands, each of which a window rolls down.
+
+    Parameters
+    ----------
+    pixels : int
+        Pixels a window may hold, the rows kept for the halo included.
+    frame : (int, int)
+        Rows and columns of the frame.
+    halo : int
+        Pixels around a row that its value depends on.
+    jobs : int
+        Threads.
+
+    Returns
+    -------
+    rows : int
+        New rows of a window.
+    bands : list of (int, int, int, int)
+        Boxes y0, y1, x0, x1 that cover the frame without overlap.
+    """
+    ny, nx = frame
+    kept = 2 * halo
+    width = nx
+    while width > MIN_COLUMNS and (width + kept * (width < nx)) * (MIN_ROWS + kept) > pixels:
+        width = max(-(-width // 2), MIN_COLUMNS)
+    rows = max(pixels // (width + kept * (width < nx)) - kept, 1)
+    count = jobs * max(min(4, ny // (jobs * BAND_ROWS)), 1)
+    rows = int(min(rows, -(-ny // count)))
+    ys, xs = _edges(ny, min(count, ny)), _edges(nx, -(-nx // width))
+    return rows, [(*y, *x) for x in pairwise(xs) for y in pairwise(ys)]
+
+
+def _edges(n, count):
+    return [n * k // count for k in range(count + 1)]
