@@ -231,7 +231,7 @@ def _words(entry, step, record):
 
 
 def _why_missing(kind, why):
-    folder = re.fullmatch(r"none in (.*) fits", why)
+    folder = re.fullmatch(r"none in (.*?) fits(?:: .*)?", why)
     if folder and Path(folder.group(1)).is_dir():
         return ["--refs", folder.group(1)]
     return ["--ref-" + kind.lower(), "N/A"] if folder or why == "N/A given" else []

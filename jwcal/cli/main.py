@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
             return None
         from jwcal.core.registry import find_step, plugins
 
-        if any(e.name.replace("_", "-") == name for e in plugins()):
+        if ".py:" in name or any(e.name.replace("_", "-") == name for e in plugins()):
             from jwcal.cli.steps import step_command
 
             step, code = find_step(name)

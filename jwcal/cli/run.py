@@ -7,7 +7,7 @@ import click
 
 from jwcal.cli import options
 from jwcal.cli.runner import say
-from jwcal.core.errors import InputError, JwcalError, UsageError
+from jwcal.core.errors import JwcalError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -112,18 +112,13 @@ def _assignments(given, items):
 
 def _plan(pipeline, exposure, given):
     from jwcal.core import pipeline as core
-    from jwcal.core.routing import route
+    from jwcal.core.routing import choose
 
-    if pipeline == "auto":
-        pipeline = route(exposure)
-        if pipeline not in core.names():
-            raise InputError(
-                f"{exposure.label}: EXP_TYPE {exposure.meta['EXP_TYPE']} needs the pipeline {pipeline!r}, which is not built yet"
-            )
+    asked, pipeline = pipeline, choose(pipeline, exposure)
+    if asked == "auto":
         log.info("%s: EXP_TYPE %s goes to %s", exposure.label, exposure.meta["EXP_TYPE"], pipeline)
     replace = [options.split_pair(t, "=", "--with") for t in given["replacements"]]
     add = [options.split_pair(t, "=", "--after") for t in given["additions"]]
-    refuse_unsupported(exposure, pipeline)
     items = core.plan_items(pipeline, exposure.meta["INSTRUME"], replace, add)
     skips = {name.replace("-", "_") for name in given["skips"]}
     unknown = skips - {i.name for i in items}
@@ -147,22 +142,6 @@ def _layers(given, refs, items, exposure):
     )
 
 
-def refuse_unsupported(exposure, pipeline):
-    """Refuse data whose EXP_TYPE belongs to another first pipeline."""
-    from jwcal.core.pipeline import definition
-    from jwcal.core.routing import table
-
-    kind = exposure.meta.get("EXP_TYPE")
-    entry = table().get(kind)
-    if entry is None or exposure.product not in ("uncal", "ramp"):
-        return
-    own = definition(pipeline)
-    if own.get("name") == "detector1" and entry["stage1"] == "guider":
-        raise InputError(
-            f"{exposure.label}: EXP_TYPE {kind} needs the pipeline 'guider', which is not built yet"
-        )
-
-
 def _one(pipeline, source, given, jobs=None):
     from jwcal.cli.steps import check_outputs
     from jwcal.core import pipeline as core
@@ -176,10 +155,9 @@ def _one(pipeline, source, given, jobs=None):
     try:
         refs = _sources(given)
         items = _plan(pipeline, exposure, given)
-        steps = [i.step for i in items if i.step is not None]
         layers = _layers(given, refs, items, exposure)
         if given["output_dir"]:
-            outputs = _fit_outputs(outputs, steps, layers, exposure)
+            outputs = _fit_outputs(outputs, items, layers, exposure)
         core.run(
             core.Job(
                 items=items,
@@ -198,14 +176,12 @@ def _one(pipeline, source, given, jobs=None):
         exposure.close()
 
 
-def _fit_outputs(outputs, steps, layers, exposure):
+def _fit_outputs(outputs, items, layers, exposure):
     """With --output-dir and the ramp fit off, the one product is the ramp."""
+    from jwcal.core.api import makes_rate
     from jwcal.core.names import with_suffix
 
-    makes_rate = any(
-        s.gives == "rate" and not layers.resolve(s, exposure.meta.get("INSTRUME"))[0].skip for s in steps
-    )
-    if makes_rate:
+    if makes_rate(items, layers, exposure.meta.get("INSTRUME")):
         return outputs
     main = Path(outputs["main"])
     return {"main": str(main.with_name(with_suffix(main.name, "ramp")))}
@@ -264,7 +240,7 @@ def _many(pipeline, inputs, given):
                 if code:
                     failed += 1
                     first = first or code
-                    say(message, f"jwcal run {pipeline}")
+                    say(message, f"jwcal run {pipeline}", code)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
@@ -307,9 +283,17 @@ def _show(pipeline, source, given):
         if given["print_params"]:
             steps = [i.step for i in items if i.step is not None]
             return show_params(steps, layers, exposure.meta["INSTRUME"])
-        from jwcal.cli.render import render
+        from jwcal.cli.render import Files, render, stages
+        from jwcal.core.plan import place_of
 
-        click.echo(render(given["show_as"], items, layers, refs, exposure, source, given["output"]), nl=False)
+        outputs = _outputs(source, given)
+        main = outputs.pop("main")
+        saves = [options.split_pair(text, ":", "--save-after") for text in given["saves"]]
+        places = [(place_of(items, name, "--save-after"), path) for name, path in saves]
+        commands = stages(items, layers, refs, exposure, given, places)
+        click.echo(
+            render(given["show_as"], commands, Files(source, main, outputs, given["overwrite"])), nl=False
+        )
     finally:
         exposure.close()
     return 0

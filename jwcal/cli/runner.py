@@ -16,9 +16,33 @@ def _on_sigterm(_number, _frame):
     raise Terminated
 
 
-def say(text, program="jwcal"):
-    """Write one line to standard error, whatever the text holds."""
-    line = f"{program}: {' '.join(str(text).split())}\n"
+class _Style:
+    """How errors are written: as plain lines or, for --log-json, as JSON objects."""
+
+    json = False
+
+
+def say(text, program="jwcal", code=None):
+    """Write one line to standard error, whatever the text holds.
+
+    Parameters
+    ----------
+    text : object
+        What to say.
+    program : str
+        Name in front.
+    code : int or None
+        Exit code that goes with it.
+    """
+    text = " ".join(str(text).split())
+    line = f"{program}: {text}\n"
+    if _Style.json:
+        import json
+        import time
+
+        record = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "level": "ERROR", "name": program,
+                  "message": text}  # fmt: skip
+        line = json.dumps({**record, "exit_code": code} if code else record) + "\n"
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(line)
         sys.stderr.flush()
@@ -51,6 +75,7 @@ def run(command, argv=None, program="jwcal"):
         if not word.startswith("-"):
             name = f"{program} {word}"
             break
+    _Style.json = "--log-json" in argv
     verbose = sum(a.count("v") for a in argv if a.startswith("-v") and set(a[1:]) == {"v"})
     try:
         # Not command.main(): click turns a closed pipe into exit code 1 before it can be seen here.
@@ -65,34 +90,34 @@ def run(command, argv=None, program="jwcal"):
     except click.UsageError as exc:
         path = exc.ctx.command_path if exc.ctx else name
         hint = f" (see {path} --help)" if exc.ctx else ""
-        say(f"{exc.format_message()}{hint}", path)
+        say(f"{exc.format_message()}{hint}", path, 2)
         code = 2
     except click.ClickException as exc:
-        say(exc.format_message(), name)
+        say(exc.format_message(), name, 2)
         code = 2
     except JwcalError as exc:
         if verbose > 1:
             _traceback()
-        say(exc, name)
+        say(exc, name, exc.exit_code)
         code = exc.exit_code
     except BrokenPipeError:
         code = BROKEN_PIPE
     except KeyboardInterrupt:
-        say("interrupted", name)
+        say("interrupted", name, INTERRUPTED)
         code = INTERRUPTED
     except Terminated:
-        say("terminated", name)
+        say("terminated", name, TERMINATED)
         code = TERMINATED
     except MemoryError:
-        say("out of memory", name)
+        say("out of memory", name, 1)
         code = 1
     except RecursionError as exc:
-        say(f"internal error: {exc}", name)
+        say(f"internal error: {exc}", name, 1)
         code = 1
     except Exception as exc:  # noqa: BLE001 - the last resort of the process
         if verbose > 1:
             _traceback()
-        say(f"internal error: {type(exc).__name__}: {exc} (run with -vv for the traceback)", name)
+        say(f"internal error: {type(exc).__name__}: {exc} (run with -vv for the traceback)", name, 1)
         code = 1
     finally:
         _clean_up()

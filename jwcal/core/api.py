@@ -35,6 +35,14 @@ def run_step(step, exposure, *, refs=None, jobs=None, params=None):
     return _unpack(run(job, exposure))
 
 
+def makes_rate(items, layers, instrument):
+    """Whether a step that turns ramps into slopes is among the items and not switched off."""
+    steps = [i.step for i in items if i.step is not None]
+    return any(
+        (s.takes, s.gives) == ("ramp", "rate") and not layers.resolve(s, instrument)[0].skip for s in steps
+    )
+
+
 def run_pipeline(
     name,
     source,
@@ -79,17 +87,17 @@ def run_pipeline(
         With the exit code of the failure.
     """
     from jwcal.core import pipeline
-    from jwcal.core.routing import route
+    from jwcal.core.routing import choose
 
     exposure = source if isinstance(source, Exposure) else open_exposure(source)
     results: dict = {}
     try:
-        if name == "auto":
-            name = route(exposure)
-        items = pipeline.plan_items(name, exposure.meta["INSTRUME"])
+        items = pipeline.plan_items(choose(name, exposure), exposure.meta["INSTRUME"])
         layers = Layers()
         layers.add("call", params or {})
-        outputs = {"main": output, "rateints": rateints}
+        outputs = {"main": output}
+        if rateints is not None or makes_rate(items, layers, exposure.meta["INSTRUME"]):
+            outputs["rateints"] = rateints
         job = pipeline.Job(
             items, layers, _source(refs), outputs, jobs=jobs, overwrite=overwrite, strict=strict
         )

@@ -44,6 +44,9 @@ class MemorySink:
         """Copy the keywords that are known only now."""
         settle(self.result.meta, keys, meta)
 
+    def commit(self):
+        """Nothing is left to do."""
+
     def abort(self):
         """Nothing to undo."""
 
@@ -67,7 +70,7 @@ class TrimmedSink(MemorySink):
         self.axes = {name: spec["axes"] for name, spec in products()[product]["planes"].items()}
 
     def finish(self, keys, meta):
-        """Cut the axes to their used length, and write."""
+        """Cut the axes to their used length."""
         super().finish(keys, meta)
         used: dict = {}
         for name, plane in self.store.planes.items():
@@ -78,9 +81,14 @@ class TrimmedSink(MemorySink):
         for name, plane in self.store.planes.items():
             if plane.ndim == 4:
                 self.store.planes[name] = plane[:, : used[self.axes[name][1]]]
-        if self.path is not None:
+
+    def commit(self):
+        """Write the file, if there is to be one."""
+        if self.path is None:
+            return
+        if self.path != "-":
             self.result.primary.set("FILENAME", Path(self.path).name)
-            write_exposure(self.result, self.path, overwrite=self.overwrite)
+        write_exposure(self.result, self.path, overwrite=self.overwrite)
 
 
 class FitsSink:
@@ -151,8 +159,11 @@ class FitsSink:
         self.slots[name].write_tile(box, array)
 
     def finish(self, keys, meta):
-        """Fill in the keywords that are known only now, and put the file in its place."""
+        """Fill in the keywords that are known only now."""
         settle(self.meta, keys, meta)
+
+    def commit(self):
+        """Put the file in its place."""
         self.out.commit()
 
     def abort(self):
@@ -316,6 +327,7 @@ def write_exposure(exposure, path, *, overwrite=False):
         for name in sink.wants:
             sink.slots[name].write(exposure.store.planes[name])
         sink.finish((), exposure.meta)
+        sink.commit()
     except BaseException:
         sink.abort()
         raise

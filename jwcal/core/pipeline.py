@@ -1,14 +1,13 @@
 """Run steps in order: plan, stream, write; the same code for one step and for a pipeline."""
 
+import copy
 import logging
 import os
 import subprocess
 import tempfile
 import time
-import tomllib
+from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from jwcal.core import engine, provenance
@@ -16,37 +15,17 @@ from jwcal.core.errors import DataError, InputError, JwcalError, ReferenceFileEr
 from jwcal.core.exposure import ArrayStore, Exposure, keywords, open_exposure
 from jwcal.core.output import FitsSink, MemorySink, TrimmedSink, product_planes
 from jwcal.core.params import Layers
+from jwcal.core.plan import Item, definition, make_item, names, place_of, plan_items
 from jwcal.core.reference import ReferenceFile
-from jwcal.core.registry import find_step
 from jwcal.core.step import Skip
 from jwcal.refs.select import ReferenceSource
+
+__all__ = ["Item", "Job", "definition", "make_item", "names", "plan_items", "run"]
 
 log = logging.getLogger(__name__)
 
 # What each kind of product may serve as.
 _SERVES = {"ramp": ("uncal", "ramp"), "rate": ("rate", "rateints")}
-
-
-@dataclass
-class Item:
-    """One place in a run: a step, or an external program that filters FITS.
-
-    Attributes
-    ----------
-    name : str
-        Name used by --skip, --set, --save-after.
-    step : Step or None
-        The step.
-    command : tuple of str or None
-        The program and its arguments.
-    code : str
-        Origin of code that is not part of the package, for the provenance.
-    """
-
-    name: str
-    step: object = None
-    command: tuple | None = None
-    code: str = ""
 
 
 @dataclass
@@ -84,118 +63,6 @@ class Job:
     strict: bool = False
     overwrite: bool = False
     progress: object = None
-
-
-@cache
-def _built_in(name):
-    return tomllib.loads(files("jwcal.pipelines").joinpath(f"{name}.toml").read_text())
-
-
-def definition(name):
-    """Pipeline definition by name, or from a TOML file by path.
-
-    Raises
-    ------
-    UsageError
-        If there is none, or it is not valid.
-    """
-    if not name.endswith(".toml"):
-        if name not in names():
-            raise UsageError(f"no pipeline {name!r} (known: {', '.join(names())}, or a .toml file)")
-        return _built_in(name)
-    try:
-        tree = tomllib.loads(Path(name).read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise UsageError(f"{name}: {exc.strerror or exc}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"{name}: not a pipeline in TOML: {exc}") from None
-    if "base" in tree:
-        base = dict(definition(str(tree["base"])))
-        return {
-            **base,
-            **{k: v for k, v in tree.items() if k != "base"},
-            "branch": tree.get("branch", base["branch"]),
-        }
-    if not isinstance(tree.get("branch"), list):
-        raise UsageError(f"{name}: a pipeline needs a base, or [[branch]] tables with steps")
-    return tree
-
-
-def names():
-    """Names of the pipelines that come with the package."""
-    return sorted(p.name[:-5] for p in files("jwcal.pipelines").iterdir() if p.name.endswith(".toml"))
-
-
-def plan_items(name, instrument, replace=(), add=()):
-    """Items of a pipeline for an instrument.
-
-    Parameters
-    ----------
-    name : str
-        Pipeline name or TOML file.
-    instrument : str
-        Value of INSTRUME.
-    replace : iterable of (str, str)
-        Step name and what takes its place.
-    add : iterable of (str, str)
-        Step name and what to run after it.
-
-    Returns
-    -------
-    list of Item
-
-    Raises
-    ------
-    UsageError
-        For names that do not exist or replacements that do not fit.
-    """
-    tree = definition(name)
-    branch = next((b for b in tree["branch"] if instrument in b.get("instruments", [instrument])), None)
-    if branch is None:
-        raise UsageError(f"pipeline {name} is not for {instrument}")
-    items = [make_item(entry) for entry in branch["steps"]]
-    replace = list(tree.get("replace", {}).items()) + list(replace)
-    add = [(a["after"], a) for a in tree.get("add", ())] + list(add)
-    for old, new in replace:
-        place = _place(items, old, name)
-        item = make_item(new)
-        fits_in(items[place], item)
-        item.name = items[place].name
-        items[place] = item
-    for after, new in add:
-        items.insert(_place(items, after, name) + 1, make_item(new))
-    return items
-
-
-def _place(items, wanted, where):
-    wanted = wanted.replace("-", "_")
-    for k, item in enumerate(items):
-        if item.name == wanted:
-            return k
-    raise UsageError(f"{where}: no step {wanted!r} (steps: {', '.join(i.name for i in items)})")
-
-
-def make_item(entry):
-    """Item from a step name, a path ``file.py:object``, or a TOML table with step or exec."""
-    if isinstance(entry, dict):
-        if "exec" in entry:
-            command = tuple(str(a) for a in entry["exec"])
-            return Item(entry.get("name", Path(command[0]).stem).replace("-", "_"), command=command)
-        entry = entry["step"]
-    step, code = find_step(str(entry))
-    return Item(step.name, step=step, code=code)
-
-
-def fits_in(old, new):
-    """Refuse a replacement that takes or gives another product than the step it replaces."""
-    if old.step is None or new.step is None:
-        return
-    for what in ("takes", "gives"):
-        mine, theirs = getattr(new.step, what), getattr(old.step, what)
-        if mine != theirs:
-            raise UsageError(
-                f"{new.name} {what} {mine!r}, but {old.name}, which it replaces, {what} {theirs!r}"
-            )
 
 
 def run(job, source):
@@ -251,6 +118,44 @@ def identity(file):
     return status.st_dev, status.st_ino
 
 
+def watched(step):
+    """Copy of a step from outside that tells when it leaves planes nobody can go on with."""
+    copied = copy.copy(step)
+
+    def function(tile, refs, p):
+        before = {name: (array.shape, array.dtype) for name, array in tile.planes.items()}
+        made = step.function(tile, refs, p)
+        for name, (shape, dtype) in before.items():
+            array = tile.get(name)
+            if getattr(array, "shape", None) != shape or array.dtype != dtype:
+                raise ValueError(f"it left {name} as {_what(array)}, not {dtype} {shape}")
+        if made is not None and step.gives == step.takes:
+            raise ValueError(f"it returned {type(made).__name__}; planes are changed in place")
+        return made
+
+    copied.function = function
+    return copied
+
+
+def timed(step, seconds):
+    """Copy of a step that adds the time of its calls, over all threads, to ``seconds[name]``."""
+    copied = copy.copy(step)
+
+    def function(tile, refs, p):
+        start = time.perf_counter()
+        try:
+            return step.function(tile, refs, p)
+        finally:
+            seconds[step.name].append(time.perf_counter() - start)
+
+    copied.function = function
+    return copied
+
+
+def _what(array):
+    return f"{array.dtype} {array.shape}" if hasattr(array, "dtype") else type(array).__name__
+
+
 class _Run:
     """State of one run; made, executed, dropped."""
 
@@ -273,6 +178,8 @@ class _Run:
         self.exposure.tables = [t for t in exposure.tables if t[0] != provenance.TABLE]
         self.instrument = exposure.meta.get("INSTRUME")
         self.nodes, self.sinks, self.results = [], [], {}
+        self.finished: list = []
+        self.seconds: dict = defaultdict(list)
         self.expect, self.created = [], set()
         # Products of steps that were skipped; steps that need them are skipped too.
         self.unmade: set = set()
@@ -286,7 +193,7 @@ class _Run:
     def execute(self):
         job = self.job
         job.layers.check_steps([i.name if i.step is None else i.step.name for i in job.items])
-        wanted = [(_place(job.items, name, "--save-after"), path) for name, path in job.saves]
+        wanted = [(place_of(job.items, name, "--save-after"), path) for name, path in job.saves]
         self._check_targets()
         try:
             for place, item in enumerate(job.items):
@@ -294,16 +201,25 @@ class _Run:
                     self._flush_to_memory()
                     self._external(item)
                 else:
+                    made_before = self.gives
                     self._prepare(item)
+                    if self.gives != made_before and "fitopt" in job.outputs:
+                        # The optional results belong to the fit; later steps leave them alone.
+                        self._open_sink(self._resolve("fitopt"), job.outputs["fitopt"])
                 for where, path in wanted:
                     if where == place:
                         self._open_sink(self._current_product(), path)
             for product, path in job.outputs.items():
-                self._open_sink(self._resolve(product), path)
+                if product != "fitopt" or self.gives != "rate" or self.exposure.product in _SERVES["rate"]:
+                    self._open_sink(self._resolve(product), path)
             self._check_targets()
             self._flush()
+            # Nothing is put in place before all is done, and what may go to a pipe goes last.
+            while self.finished:
+                self.finished[-1].commit()
+                self.finished.pop()
         except BaseException as exc:
-            for _, sink in self.sinks:
+            for sink in (*self.finished, *(s for _, s in self.sinks)):
                 sink.abort()
             if type(exc) in (JwcalError, InputError, DataError) and self.exposure.label not in str(exc):
                 raise type(exc)(f"{self.exposure.label}: {exc}") from exc
@@ -331,7 +247,8 @@ class _Run:
     def _current_product(self):
         if self.gives == "rate":
             return self.exposure.product if self.exposure.product in _SERVES["rate"] else "rate"
-        return "ramp"
+        # Where no step did anything the data pass as they are.
+        return "ramp" if self.nodes else self.exposure.product
 
     def _prepare(self, item):
         """Decide whether a step runs, and get it ready; a skip is noted and the data pass."""
@@ -348,7 +265,10 @@ class _Run:
             if step.instruments and self.instrument not in step.instruments:
                 raise Skip(f"does not apply to {self.instrument}")
             paths = self._references(step)
-            node = engine.Node(step, values, {k: self._open(k, p) for k, p in paths.items()})
+            run_as = watched(step) if item.code else step
+            if log.isEnabledFor(logging.INFO):
+                run_as = timed(run_as, self.seconds)
+            node = engine.Node(run_as, values, {k: self._open(k, p) for k, p in paths.items()})
             if step.scope != "tile":
                 self._flush_to_memory()
             self._set_up(node)
@@ -488,6 +408,7 @@ class _Run:
             self._finish_node(node)
         for _, sink in self.sinks:
             sink.finish(sink.expect, self.exposure.meta)
+        self.finished += [sink for _, sink in self.sinks]
         log.info(
             "%s: %s in %.2f s", self.exposure.label, ", ".join(n.step.name for n in self.nodes) or "copied",
             time.monotonic() - start,
@@ -502,8 +423,9 @@ class _Run:
                 raise
             except Exception as exc:
                 raise JwcalError(f"step {node.step.name} failed: {type(exc).__name__}: {exc}") from exc
-        for name, number in node.counts.items():
-            log.info("%s: %s %d", node.step.name, name, number)
+        counted = "".join(f"{number} {name}, " for name, number in node.counts.items())
+        spent = sum(self.seconds.pop(node.step.name, ()))
+        log.info("%s: %s: %s%.3f s", self.exposure.label, node.step.name, counted, spent)
 
     def _flush_to_memory(self):
         """Materialise the ramp, for a step that needs whole frames."""

@@ -13,7 +13,14 @@ SHAPE = (6, 8)
 
 def exposure(nint, ngroup, instrument="MIRI", **keys):
     header = Header()
-    for key, value in {"INSTRUME": instrument, "NINTS": nint, "NGROUPS": ngroup, **keys}.items():
+    for key, value in {
+        "INSTRUME": instrument,
+        "NINTS": nint,
+        "NGROUPS": ngroup,
+        "SUBSTRT1": 1,
+        "SUBSTRT2": 1,
+        **keys,
+    }.items():
         header.set(key, value)
     planes = {
         "SCI": np.full((nint, ngroup, *SHAPE), 1000, np.float32),

@@ -31,6 +31,8 @@ def exposure(groupdq, **keys):
         "READPATT": "FASTR1",
         "NINTS": nint,
         "NGROUPS": ngroup,
+        "SUBSTRT1": 1,
+        "SUBSTRT2": 1,
         **keys,
     }
     for key, value in values.items():
