@@ -1,7 +1,9 @@
 """The run command: whole pipelines, on one exposure or many."""
 
+import contextlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -210,10 +212,7 @@ def _outputs(source, given):
 
 
 def _many(pipeline, inputs, given):
-    """Work through files, several at once, each in a process of its own pool."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
+    """Work through files, several at once, each in a process of its own."""
     from jwcal.core.engine import worker_count
 
     if given["output_dir"] is None:
@@ -224,31 +223,60 @@ def _many(pipeline, inputs, given):
         raise UsageError("--save-after is for a single input")
     _refuse_same_names(inputs, given)
     at_once = min(worker_count(given["jobs"]), len(inputs))
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    first = 0
-    failed = 0
-    given = {**given, "progress": False}
     threads = max(worker_count(given["jobs"]) // at_once, 1)
-    with ProcessPoolExecutor(at_once, mp_context=multiprocessing.get_context(method)) as pool:
-        futures = [(pool.submit(_guarded, pipeline, path, given, threads), path) for path in inputs]
-        try:
-            for future, path in futures:
-                try:
-                    code, message = future.result()
-                except Exception as exc:  # noqa: BLE001 - a worker that died must not stop the others
-                    code, message = 1, f"{path}: {type(exc).__name__}: {exc}"
-                if code:
-                    failed += 1
-                    first = first or code
-                    say(message, f"jwcal run {pipeline}", code)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            raise
+    codes = {}
+    for path, code, message in _each(pipeline, inputs, {**given, "progress": False}, at_once, threads):
+        codes[path] = code
+        if code:
+            say(message, f"jwcal run {pipeline}", code)
+    failed = [codes[path] for path in inputs if codes[path]]
     if failed:
-        say(f"{failed} of {len(inputs)} files failed", f"jwcal run {pipeline}")
-    return first
+        say(f"{len(failed)} of {len(inputs)} files failed", f"jwcal run {pipeline}", failed[0])
+        return failed[0]
+    return 0
+
+
+def _each(pipeline, inputs, given, at_once, threads):
+    """Yield path, exit code and message of every file as it is done.
+
+    A process for each file: one that dies takes no other with it.
+    """
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)
+    waiting, running = list(reversed(inputs)), dict[Any, tuple]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                path = waiting.pop()
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_worker, args=(sender, pipeline, path, given, threads))
+                process.start()
+                sender.close()
+                running[process.sentinel] = process, receiver, path
+            for sentinel in wait(list(running)):
+                process, receiver, path = running.pop(sentinel)
+                process.join()
+                try:
+                    code, message = receiver.recv()
+                except EOFError:
+                    code, message = 1, f"{path}: its process ended with status {process.exitcode}"
+                yield path, code, message
+    finally:
+        for process, _, _ in running.values():
+            process.terminate()
+        for process, _, _ in running.values():
+            process.join(10)
+            process.kill()
+
+
+def _worker(sender, pipeline, path, given, threads):
+    from jwcal.cli.runner import Terminated
+
+    with contextlib.suppress(Terminated, KeyboardInterrupt):
+        sender.send(_guarded(pipeline, path, given, threads))
 
 
 def _refuse_same_names(inputs, given):

@@ -24,7 +24,7 @@ from jwcal.core.window import Kept, Window
 log = logging.getLogger(__name__)
 
 # Memory of a tile, halo and results included: what a processor's cache and a small machine can bear.
-TILE_BYTES = 8 << 20
+TILE_BYTES = 6 << 20
 # Bytes of both products of a slope fit, per pixel and (for one of them) per integration.
 SLOPE_BYTES = 20
 STRIP_BYTES = 2 << 20
