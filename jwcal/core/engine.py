@@ -23,8 +23,9 @@ from jwcal.core.window import Kept, Window
 
 log = logging.getLogger(__name__)
 
-# Memory of a tile, halo and results included: what a processor's cache and a small machine can bear.
-TILE_BYTES = 6 << 20
+# Memory of a window, results included.  Larger ones are faster for time series of small subarrays, but then
+# memory would grow with NINTS until it is full; this size is reached by two integrations of 256x256.
+TILE_BYTES = 11 << 19
 # Bytes of both products of a slope fit, per pixel and (for one of them) per integration.
 SLOPE_BYTES = 20
 STRIP_BYTES = 2 << 20

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-MIN_ROWS = 1
+MIN_ROWS = 2
 MIN_COLUMNS = 32
 # Rows at the edge of a band are worked on twice; bands should be much taller than that.
 BAND_ROWS = 128
