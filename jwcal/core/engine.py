@@ -24,8 +24,8 @@ from jwcal.core.window import Kept, Window
 log = logging.getLogger(__name__)
 
 # Memory of a window, results included.  Larger ones are faster for time series of small subarrays, but then
-# memory would grow with NINTS until it is full; this size is reached by two integrations of 256x256.
-TILE_BYTES = 11 << 19
+# memory would grow with NINTS until they are full: this one is full from two integrations of 512x512 on.
+TILE_BYTES = 8 << 20
 # Bytes of both products of a slope fit, per pixel and (for one of them) per integration.
 SLOPE_BYTES = 20
 STRIP_BYTES = 2 << 20
