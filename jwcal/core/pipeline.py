@@ -1,8 +1,10 @@
 """Run steps in order: plan, stream, write; the same code for one step and for a pipeline."""
 
+import contextlib
 import copy
 import logging
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -96,6 +98,19 @@ def run(job, source):
         # Extensions that pass through are still read from the input file.
         result.fits = exposure.fits
     return results
+
+
+@contextlib.contextmanager
+def signals_held():
+    """Hold back SIGINT and SIGTERM: the files of a run appear together or not at all."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def reserve_cards(exposure):
@@ -215,6 +230,10 @@ class _Run:
             self._check_targets()
             self._flush()
             # Nothing is put in place before all is done, and what may go to a pipe goes last.
+            with signals_held():
+                while self.finished and getattr(self.finished[-1], "path", None) != "-":
+                    self.finished[-1].commit()
+                    self.finished.pop()
             while self.finished:
                 self.finished[-1].commit()
                 self.finished.pop()
