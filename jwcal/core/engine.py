@@ -231,7 +231,7 @@ class Pass:
             self.local.buffers = Buffers()
         return self.local.buffers
 
-    def load(self, core, halo, planes, ints=None, buffers=None):
+    def load(self, core, halo, planes, ints):
         """Read a tile.
 
         Parameters
@@ -244,8 +244,6 @@ class Pass:
             Planes to load; flags that are not stored start at zero.
         ints : (int, int) or None
             Integrations; None is all.
-        buffers : Buffers or None
-            Source of reusable memory; None allocates.
 
         Returns
         -------
@@ -262,7 +260,7 @@ class Pass:
         arrays = {}
         for name in planes:
             shape, dtype = self.shape_of(name, box, ints), self.dtype_of(name)
-            out = buffers.get(name, shape, dtype) if buffers else np.empty(shape, dtype)
+            out = np.empty(shape, dtype)
             if self.exposure.has(name):
                 index = (slice(*ints),) if ints is not None and self.has_ints(name) else ()
                 store.read(name, box, index=index, out=out)
