@@ -18,7 +18,7 @@ import numpy as np
 
 from jwcal.core.errors import DataError, JwcalError
 from jwcal.core.step import Skip
-from jwcal.core.tile import Buffers, Tile, plan_bands
+from jwcal.core.tile import MIN_ROWS, Buffers, Tile, plan_bands
 from jwcal.core.window import Kept, Window
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,11 @@ class Node:
         if self.step.setup_hook is not None:
             self.plan = self.step.setup_hook(exposure, self.refs, self.p)
         self.halo = self.step.halo(self.plan) if callable(self.step.halo) else self.step.halo
+
+    @property
+    def has_frames(self):
+        """Whether the step goes on with whole frames once its tiles are done."""
+        return self.step.frames_hook is not None and self.step.frames_wanted(self.plan)
 
 
 def worker_count(jobs=None):
@@ -138,6 +143,8 @@ class Pass:
             if node.step.needs_all_dnu and self.ramp:
                 known = next((n.all_dnu for n in self.nodes[:k] if n.all_dnu is not None), None)
                 node.all_dnu = self._survey(k) if known is None else known
+            if node.step.measure_hook is not None:
+                self._measure(k)
             if node.step.probe_hook is not None:
                 self._probe(k)
         planes = self._planes(self.nodes, [s for _, s in self.sinks])
@@ -306,11 +313,12 @@ class Pass:
             cache[key] = (box, array)
         return array
 
-    def _apply(self, node, tile, cache, buffers, counts):
+    def apply(self, node, tile, cache, buffers, counts, function=None):
+        """Call a step, or one of its hooks, on a tile; what goes wrong in it carries its name."""
         tile.bind(node, counts)
         refs = self._references(node, tile, cache, buffers)
         try:
-            return node.step.function(tile, refs, node.p)
+            return (function or node.step.function)(tile, refs, node.p)
         except Skip as exc:
             raise DataError(
                 f"{node.step.name}: asked to be skipped in the middle of the data ({exc})"
@@ -369,13 +377,13 @@ class Pass:
             if products is not None:
                 for name in ("rate", "rateints"):
                     if name in products:
-                        self._apply(node, products[name], cache, window.buffers, counts[k - 1])
+                        self.apply(node, products[name], cache, window.buffers, counts[k - 1])
                 deliver(k, tile, products)
                 continue
             if node.halo:
                 reach -= node.halo
                 tile = window.with_halo(node.halo, halos[k - 1], wanted)
-            made = self._apply(node, tile, cache, window.buffers, counts[k - 1])
+            made = self.apply(node, tile, cache, window.buffers, counts[k - 1])
             window.adopt(tile)
             if node.halo and not window.finish(halos[k - 1], (wanted[0] - reach, wanted[1] + reach)):
                 return
@@ -434,6 +442,33 @@ class Pass:
             node.counts.clear()
         return unresolved
 
+    def _measure(self, k):
+        """Let a step measure whole rows of the frame, as the steps before it leave them."""
+        node = self.nodes[k]
+        nodes, needed = slice_for(self.nodes[:k], node.step.uses)
+        planes = self._loadable(needed)
+        halo = sum(n.halo for n in nodes)
+        pixels = TILE_BYTES // self._pixel_bytes(nodes, planes)
+        # Sums must not depend on where a row is divided, so it never is.
+        whole = max(pixels, self.frame[1] * (MIN_ROWS + 2 * halo))
+        rows, bands = plan_bands(whole, self.frame, halo, self.jobs)
+        found = {}
+
+        def look(done, tile, _products):
+            if done == len(nodes) and tile.rows_kept:
+                core = Tile(
+                    {name: tile.kept(name) for name in tile.planes}, tile.meta, tile.core_box,
+                    (0, tile.rows_kept, 0, self.frame[1]), (tile.i0, tile.i1),
+                )  # fmt: skip
+                found[core.box[0]] = self.apply(node, core, {}, None, Counter(), node.step.measure_hook)
+
+        self._map(lambda band: self._roll(band, rows, nodes, planes, look), bands)
+        for before in nodes:
+            before.counts.clear()
+        parts = [found[y] for y in sorted(found)]
+        measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        node.step.settle_hook(measured, self.exposure, node.plan, node.p)
+
     def _probe(self, k):
         """Let a step see strips of the frame, as the steps before it leave them."""
         node = self.nodes[k]
@@ -484,43 +519,3 @@ class Pass:
         part = Tile(planes, tile.meta, tile.box, tile.core, (i, i + 1))
         part.plan = tile.plan
         return part
-
-
-def run_frames(exposure, node, jobs=1):
-    """Run a step of scope "integration" or "exposure" in place on an exposure in memory.
-
-    Parameters
-    ----------
-    exposure : Exposure
-        With an `ArrayStore`.
-    node : Node
-        The prepared step.
-    jobs : int
-        Not used: such steps see whole frames and order matters to some.
-
-    Returns
-    -------
-    dict or None
-        Products, if the step makes some.
-    """
-    ny, nx = exposure.frame
-    box = (0, ny, 0, nx)
-    walk = Pass(exposure, [node], [], jobs)
-    nint = exposure.shape[0] if len(exposure.shape) > 2 else 1
-    batches = [(0, nint)] if node.step.scope == "exposure" else [(i, i + 1) for i in range(nint)]
-    made = None
-    for ints in batches:
-        arrays = {
-            name: array[slice(*ints)] if walk.has_ints(name) else array
-            for name, array in exposure.store.planes.items()
-        }
-        tile = Tile(dict(arrays), exposure.meta, box, box, ints)
-        made = walk._apply(node, tile, {}, None, node.counts)  # noqa: SLF001 - same module
-        for name, array in tile.planes.items():
-            if array is not arrays.get(name):
-                if name not in exposure.store.planes:
-                    exposure.store.create(
-                        name, (*exposure.store.shape("SCI")[: -array.ndim], *array.shape), array.dtype
-                    )
-                exposure.store.planes[name][slice(*ints) if walk.has_ints(name) else ...] = array
-    return made

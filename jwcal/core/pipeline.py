@@ -15,6 +15,7 @@ from pathlib import Path
 from jwcal.core import engine, provenance
 from jwcal.core.errors import DataError, InputError, JwcalError, ReferenceFileError, UsageError
 from jwcal.core.exposure import ArrayStore, Exposure, keywords, open_exposure
+from jwcal.core.frames import run_frames
 from jwcal.core.output import FitsSink, MemorySink, TrimmedSink, product_planes
 from jwcal.core.params import Layers
 from jwcal.core.plan import Item, definition, make_item, names, place_of, plan_items
@@ -322,21 +323,22 @@ class _Run:
             raise JwcalError(f"step {node.step.name} failed: {type(exc).__name__}: {exc}") from exc
 
     def _take(self, step, node):
-        if step.scope == "tile":
+        self.created |= set(step.changes)
+        whole = step.scope != "tile"
+        if (whole or node.has_frames) and step.gives != step.takes:
+            raise UsageError(f"{step.name}: a step that sees whole frames cannot change the kind of product")
+        if not whole:
             self.nodes.append(node)
-        else:
-            if step.gives != step.takes:
-                raise UsageError(
-                    f"{step.name}: a step that sees whole frames cannot change the kind of product"
-                )
-            engine.run_frames(self.exposure, node, self.jobs)
+        if node.has_frames:
+            self._flush_to_memory()
+        if whole or node.has_frames:
+            run_frames(self.exposure, node, self.jobs, None if whole else step.frames_hook)
             self._finish_node(node)
         for key in step.keywords:
             if key not in self.exposure.meta:
                 self.exposure.primary.set(key, None, keywords().get(key, {}).get("comment"))
             if key not in self.expect:
                 self.expect.append(key)
-        self.created |= set(step.changes)
         self.gives = step.gives
 
     def _wrong_product(self, step):
@@ -424,7 +426,8 @@ class _Run:
         start = time.monotonic()
         engine.Pass(self.exposure, self.nodes, self.sinks, self.jobs, self.job.progress).run()
         for node in self.nodes:
-            self._finish_node(node)
+            if not node.has_frames:
+                self._finish_node(node)
         for _, sink in self.sinks:
             sink.finish(sink.expect, self.exposure.meta)
         self.finished += [sink for _, sink in self.sinks]

@@ -174,6 +174,7 @@ class Step:
         for key, value in declared.items():
             setattr(self, key, value)
         self.setup_hook = self.probe_hook = self.solve_hook = self.finish_hook = None
+        self.measure_hook = self.settle_hook = self.frames_hook = self.frames_wanted = None
 
     def __repr__(self):
         return f"<step {self.name}>"
@@ -210,6 +211,31 @@ class Step:
         """Register ``hook(strips, exposure, plan, p)`` returning one integration's correction."""
         self.solve_hook = hook
         return hook
+
+    def measure(self, hook):
+        """Register ``hook(tile, refs, p)``, called on whole rows of the frame before any tile of the step.
+
+        It returns a dict of arrays whose first axis is the rows of the tile; `settle` gets them joined.
+        """
+        self.measure_hook = hook
+        return hook
+
+    def settle(self, hook):
+        """Register ``hook(measured, exposure, plan, p)``, which gets what `measure` found in all rows."""
+        self.settle_hook = hook
+        return hook
+
+    def frames(self, wanted):
+        """Register ``hook(tile, refs, p)`` that goes on with whole frames once all tiles are done.
+
+        It is called integration by integration, in order, if ``wanted(plan)`` is true.
+        """
+
+        def register(hook):
+            self.frames_wanted, self.frames_hook = wanted, hook
+            return hook
+
+        return register
 
     def finish(self, hook):
         """Register ``hook(exposure, counts, plan, p)``, run once after all pixels."""

@@ -1,5 +1,6 @@
 """Tiles: the boxes of an exposure that steps work on, and how a frame is divided into them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -44,6 +45,8 @@ class Tile:
         Plan of the step being run.
     all_dnu : (nint, ngroup) bool numpy.ndarray or None
         Groups that are DO_NOT_USE in the whole frame, for steps that asked for it.
+    jobs : int
+        Threads a step that has the whole frame may use.
     """
 
     def __init__(self, planes, meta, box, core, ints):
@@ -53,6 +56,7 @@ class Tile:
         self.i0, self.i1 = ints
         self.plan: Any = None
         self.all_dnu: Any = None
+        self.jobs = 1
         self._node: Any = None
         self._counts: Any = None
 
@@ -72,6 +76,14 @@ class Tile:
     def count(self, name, number):
         """Add to a counter of the running step; totals reach its finish hook."""
         self._counts[name] += int(number)
+
+    def spread(self, function, items):
+        """Call a function on each item, in the threads of the run; results come in the order of the items."""
+        items = list(items)
+        if self.jobs <= 1 or len(items) <= 1:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(min(self.jobs, len(items))) as pool:
+            return list(pool.map(function, items))
 
     def correction(self, integration):
         """Return what the step's solve hook gave for an integration of the file."""
