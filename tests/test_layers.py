@@ -15,6 +15,8 @@ RANK = {
     "core": 1,
     "refs": 1,
     "detector1": 2,
+    "guider": 2,
+    "image2": 2,
     "simulate": 4,
     "analysis": 4,
     "cli": 4,

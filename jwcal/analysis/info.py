@@ -18,12 +18,6 @@ FACTS = {
     "times": ("TFRAME", "TGROUP", "EFFINTTM", "EFFEXPTM", "DURATION"),
     "observation": ("PROGRAM", "OBSERVTN", "VISIT", "TARGPROP", "TARGNAME", "TITLE", "DATE-OBS", "TIME-OBS"),
 }  # fmt: skip
-_PRODUCT_WORDS = {
-    "uncal": "raw ramps",
-    "ramp": "ramps",
-    "rate": "slopes of the exposure",
-    "rateints": "slopes of each integration",
-}
 _STEP_STATES = {"COMPLETE", "SKIPPED"}
 
 
@@ -255,10 +249,12 @@ def render(facts):
 
 
 def _product_text(facts):
+    from jwcal.core.exposure import products
+
     if facts["reference"]:
         text = f"{facts['reference']} reference file"
     elif facts["product"]:
-        text = f"{facts['product']}: {_PRODUCT_WORDS[facts['product']]}"
+        text = f"{facts['product']}: {products()[facts['product']]['words']}"
     else:
         text = "not a product that jwcal calibrates"
     if facts["model"]:

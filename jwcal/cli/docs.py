@@ -21,7 +21,11 @@ COMMANDS = {
     "sim": ("jwcal.simulate.commands", "sim_group", "Test bed"),
 }
 # Packages that hold steps, with the group of their commands.
-STAGES = {"jwcal.detector1": "Detector steps"}
+STAGES = {
+    "jwcal.detector1": "Detector steps",
+    "jwcal.guider": "Guide-star steps",
+    "jwcal.image2": "Image steps",
+}
 _LINE = 110
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -149,17 +149,17 @@ def _one(pipeline, source, given, jobs=None):
     from jwcal.core import pipeline as core
     from jwcal.core.exposure import open_exposure
 
-    outputs = _outputs(source, given)
-    check_outputs(outputs.values(), source, given["overwrite"])
+    _check_output_options(source, given)
     saves = [options.split_pair(t, ":", "--save-after") for t in given["saves"]]
-    check_outputs([*outputs.values(), *(p for _, p in saves)], source, given["overwrite"])
+    named = [*_named(given).values()] if given["output_dir"] is None else []
+    check_outputs([*named, *(p for _, p in saves)], source, given["overwrite"])
     exposure = open_exposure(source)
     try:
         refs = _sources(given)
         items = _plan(pipeline, exposure, given)
         layers = _layers(given, refs, items, exposure)
-        if given["output_dir"]:
-            outputs = _fit_outputs(outputs, items, layers, exposure)
+        outputs = _outputs(pipeline, exposure, items, layers, given)
+        check_outputs([*outputs.values(), *(p for _, p in saves)], source, given["overwrite"])
         core.run(
             core.Job(
                 items=items,
@@ -178,36 +178,40 @@ def _one(pipeline, source, given, jobs=None):
         exposure.close()
 
 
-def _fit_outputs(outputs, items, layers, exposure):
-    """With --output-dir and the ramp fit off, the one product is the ramp."""
-    from jwcal.core.api import makes_rate
-    from jwcal.core.names import with_suffix
-
-    if makes_rate(items, layers, exposure.meta.get("INSTRUME")):
-        return outputs
-    main = Path(outputs["main"])
-    return {"main": str(main.with_name(with_suffix(main.name, "ramp")))}
-
-
-def _outputs(source, given):
-    from jwcal.core.names import with_suffix
-
+def _check_output_options(source, given):
     if given["output_dir"] is None:
-        outputs = {"main": given["output"] or "-"}
-        outputs.update({p: given[p] for p in PRODUCTS if given[p]})
-        return outputs
+        return
     if given["output"] or given["rateints"]:
         raise UsageError("--output-dir names the products itself: leave out --output and --rateints")
     if source == "-":
         raise UsageError("--output-dir needs file names as input")
-    folder = Path(given["output_dir"])
-    name = Path(source).name
-    outputs = {
-        "main": str(folder / with_suffix(name, "rate")),
-        "rateints": str(folder / with_suffix(name, "rateints")),
-    }
-    if given["fitopt"]:
-        outputs["fitopt"] = str(folder / with_suffix(name, "fitopt"))
+
+
+def _named(given):
+    """Return the outputs that the command line names."""
+    return {"main": given["output"] or "-"} | {p: given[p] for p in PRODUCTS if given[p]}
+
+
+def _outputs(pipeline, exposure, items, layers, given):
+    """Path of every product; with --output-dir under their official names."""
+    from jwcal.core.api import makes_rate
+    from jwcal.core.exposure import products
+    from jwcal.core.names import with_suffix
+    from jwcal.core.plan import definition
+    from jwcal.core.routing import choose
+
+    if given["output_dir"] is None:
+        return _named(given)
+    tree = definition(choose(pipeline, exposure))
+    folder, name = Path(given["output_dir"]), Path(exposure.label).name
+    main, *more = tree["gives"]
+    if main == "rate" and not makes_rate(items, layers, exposure.meta.get("INSTRUME")):
+        # With the ramp fit off the one product is the ramp.
+        main, more, tree = "ramp", [], {}
+    outputs = {"main": str(folder / with_suffix(name, tree.get("suffix", products()[main]["suffix"])))}
+    for product in more:
+        if product not in PRODUCTS[1:] or given[product]:
+            outputs[product] = str(folder / with_suffix(name, products()[product]["suffix"]))
     return outputs
 
 
@@ -221,6 +225,8 @@ def _many(pipeline, inputs, given):
         raise UsageError("standard input can only be the single input")
     if given["saves"]:
         raise UsageError("--save-after is for a single input")
+    for path in inputs:
+        _check_output_options(path, given)
     _refuse_same_names(inputs, given)
     at_once = min(worker_count(given["jobs"]), len(inputs))
     threads = max(worker_count(given["jobs"]) // at_once, 1)
@@ -280,9 +286,11 @@ def _worker(sender, pipeline, path, given, threads):
 
 
 def _refuse_same_names(inputs, given):
+    from jwcal.core.names import with_suffix
+
     seen: dict = {}
     for path in inputs:
-        target = _outputs(path, given)["main"]
+        target = str(Path(given["output_dir"]) / with_suffix(Path(path).name, "*"))
         if target in seen:
             raise UsageError(f"{seen[target]} and {path} would both be written to {target}")
         seen[target] = path
@@ -314,7 +322,7 @@ def _show(pipeline, source, given):
         from jwcal.cli.render import Files, render, stages
         from jwcal.core.plan import place_of
 
-        outputs = _outputs(source, given)
+        outputs = _outputs(pipeline, exposure, items, layers, given)
         main = outputs.pop("main")
         saves = [options.split_pair(text, ":", "--save-after") for text in given["saves"]]
         places = [(place_of(items, name, "--save-after"), path) for name, path in saves]

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from jwcal.core.errors import DataError, JwcalError
+from jwcal.core.exposure import kind_of, products
 from jwcal.core.step import Skip
 from jwcal.core.tile import MIN_ROWS, Buffers, Tile, plan_bands
 from jwcal.core.window import Kept, Window
@@ -29,7 +30,6 @@ TILE_BYTES = 8 << 20
 # Bytes of both products of a slope fit, per pixel and (for one of them) per integration.
 SLOPE_BYTES = 20
 STRIP_BYTES = 2 << 20
-RAMP_DTYPES = {"SCI": "f4", "GROUPDQ": "u1", "PIXELDQ": "u4", "ZEROFRAME": "f4", "AVDRKCUR": "f4"}
 
 
 class Node:
@@ -128,7 +128,10 @@ class Pass:
         self.jobs, self.progress = jobs, progress
         self.local = threading.local()
         self.lock = threading.Lock()
-        self.ramp = len(exposure.shape) == 4
+        self.ramp = exposure.kind == "ramp"
+        product = exposure.as_product(touched=True)
+        self.spec = products()[product]["planes"]
+        self.flags = [n for n, plane in self.spec.items() if plane["dtype"] in ("u1", "u4")]
         self.frame = exposure.frame
 
     def run(self):
@@ -165,8 +168,7 @@ class Pass:
         for name in self.exposure.store.names():
             if name in wanted:
                 out.append(name)
-        if self.ramp:
-            out += [n for n in ("PIXELDQ", "GROUPDQ") if n in wanted and n not in out]
+        out += [n for n in self.flags if n in wanted and n not in out]
         return out
 
     def shape_of(self, name, box, ints=None):
@@ -175,20 +177,19 @@ class Pass:
         if self.exposure.has(name):
             lead = list(self.exposure.store.shape(name)[:-2])
         else:
-            lead = [] if name == "PIXELDQ" else list(self.exposure.shape[:-2])
+            lead = list(self.exposure.shape[:-2]) if self.has_ints(name) else []
         if lead and self.has_ints(name) and ints is not None:
             lead[0] = ints[1] - ints[0]
         return (*lead, rows, cols)
 
     def has_ints(self, name):
         """Whether the first axis of a plane counts integrations."""
-        return len(self.exposure.shape) > 2 and name not in ("PIXELDQ", "AVDRKCUR")
+        axes = self.spec[name]["axes"] if name in self.spec else ("int",)
+        return len(self.exposure.shape) > 2 and "int" in axes
 
     def dtype_of(self, name):
         """Dtype of a plane in a tile."""
-        if self.ramp:
-            return RAMP_DTYPES.get(name, "f4")
-        return "u4" if name == "DQ" else "f4"
+        return self.spec[name]["dtype"] if name in self.spec else "f4"
 
     def _pixel_bytes(self, nodes, planes):
         total = 0
@@ -285,10 +286,9 @@ class Pass:
             file = node.refs.get(ref.kind)
             if file is None:
                 refs[ref.kind] = None
-            elif ref.load is not None:
-                refs[ref.kind] = ref.load(file, tile.box, node.plan)
             else:
-                refs[ref.kind] = {
+                loaded = ref.load(file, tile.box, node.plan) if ref.load is not None else None
+                refs[ref.kind] = loaded or {
                     name: self._reference_plane(file, ref, name, dtype, tile.box, cache, buffers)
                     for name, dtype in ref.planes.items()
                 }
@@ -375,9 +375,9 @@ class Pass:
         deliver(0, tile, products)
         for k, node in enumerate(nodes, 1):
             if products is not None:
-                for name in ("rate", "rateints"):
-                    if name in products:
-                        self.apply(node, products[name], cache, window.buffers, counts[k - 1])
+                for name, product in products.items():
+                    if kind_of(name) == node.step.takes:
+                        self.apply(node, product, cache, window.buffers, counts[k - 1])
                 deliver(k, tile, products)
                 continue
             if node.halo:
@@ -452,7 +452,7 @@ class Pass:
         # Sums must not depend on where a row is divided, so it never is.
         whole = max(pixels, self.frame[1] * (MIN_ROWS + 2 * halo))
         rows, bands = plan_bands(whole, self.frame, halo, self.jobs)
-        found = {}
+        found: dict = {}
 
         def look(done, tile, _products):
             if done == len(nodes) and tile.rows_kept:
@@ -462,12 +462,15 @@ class Pass:
                 )  # fmt: skip
                 found[core.box[0]] = self.apply(node, core, {}, None, Counter(), node.step.measure_hook)
 
-        self._map(lambda band: self._roll(band, rows, nodes, planes, look), bands)
+        again = True
+        while again:
+            found.clear()
+            self._map(lambda band: self._roll(band, rows, nodes, planes, look), bands)
+            parts = [found[y] for y in sorted(found)]
+            measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            again = node.step.settle_hook(measured, self.exposure, node.plan, node.p)
         for before in nodes:
             before.counts.clear()
-        parts = [found[y] for y in sorted(found)]
-        measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        node.step.settle_hook(measured, self.exposure, node.plan, node.p)
 
     def _probe(self, k):
         """Let a step see strips of the frame, as the steps before it leave them."""

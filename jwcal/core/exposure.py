@@ -22,6 +22,11 @@ def products():
     return tomllib.loads(files("jwcal.data").joinpath("products.toml").read_text())
 
 
+def kind_of(product):
+    """Kind of a product: what the steps that work on it take."""
+    return products()[product]["kind"]
+
+
 @cache
 def keywords():
     """Keyword definitions of ``data/keywords.toml`` (dict by keyword)."""
@@ -187,8 +192,19 @@ class Exposure:
         self.meta = Meta(primary, first, label)
         self.tables: list = []
         self.fits = None
+        # Lengths of axes of products where they are not those of the input.
+        self.axes: dict = {}
         # Products asked for, so that a step can leave out work nobody wants.
         self.wanted: tuple = ()
+
+    @property
+    def kind(self):
+        """What the steps that work on it take: "ramp", "rate" ..."""
+        return kind_of(self.product)
+
+    def as_product(self, touched):
+        """Name of the product it is, or becomes once a step has touched it."""
+        return products()[self.product].get("becomes", self.product) if touched else self.product
 
     @property
     def shape(self):
@@ -309,6 +325,8 @@ def _recognise(fits):
     has = fits.__contains__
     if ndim == 0 or 0 in sci.shape:
         raise InputError(f"{label}: SCI holds no data")
+    if fits.primary.header.get("EXP_TYPE") in products()["guider_uncal"]["exp_types"]:
+        return _guider(ndim, has, label)
     if ndim == 4:
         return "ramp" if has("GROUPDQ") or has("PIXELDQ") else "uncal"
     name = {2: "rate", 3: "rateints"}.get(ndim)
@@ -320,6 +338,13 @@ def _recognise(fits):
         raise InputError(
             f"{label}: a calibrated product of a later stage ({_what(fits)}); this command needs a ramp or a rate"
         )
+    return name
+
+
+def _guider(ndim, has, label):
+    name = {4: "guider_raw" if has("DQ") else "guider_uncal", 3: "guider_cal"}.get(ndim)
+    if name is None or (ndim == 4 and has("GROUPDQ")):
+        raise InputError(f"{label}: EXP_TYPE is of a guide star, but the data are not those of one")
     return name
 
 
@@ -346,7 +371,9 @@ def _check_counts(exposure):
             said = f"NINTS = {nints}" if count is nints else f"INTSTART, INTEND = {first}, {last}"
             raise InputError(f"{exposure.label}: {said} but SCI has {shape[0]} integrations")
     sizes = meta.get("SUBSIZE2"), meta.get("SUBSIZE1")
-    if None not in sizes and sizes != exposure.frame:
+    # The headers of interleaved (IRS2) frames count the normal rows only.
+    normal = (2048, 2048) if exposure.frame == (3200, 2048) else exposure.frame
+    if None not in sizes and sizes not in (exposure.frame, normal):
         raise InputError(
             f"{exposure.label}: SUBSIZE says {sizes[0]} x {sizes[1]} but SCI is {exposure.frame[0]} x {exposure.frame[1]}"
         )

@@ -286,6 +286,7 @@ def product_planes(exposure, product, extra=()):
         # At most: a segment ends at a jump and needs two groups; every group but the first can jump.
         axes["segment"] = shape[1] // 2 + 1
         axes["crhit"] = max(shape[1] - 1, 1)
+    axes |= exposure.axes
     out = {}
     for name, spec in products()[product]["planes"].items():
         if spec.get("optional") and name not in extra:

@@ -27,8 +27,8 @@ __all__ = ["Item", "Job", "definition", "make_item", "names", "plan_items", "run
 
 log = logging.getLogger(__name__)
 
-# What each kind of product may serve as.
-_SERVES = {"ramp": ("uncal", "ramp"), "rate": ("rate", "rateints")}
+# Products that a step makes beside its main one, by kind.
+_BESIDE = {"rate": ("rateints", "fitopt")}
 
 
 @dataclass
@@ -199,7 +199,7 @@ class _Run:
         self.expect, self.created = [], set()
         # Products of steps that were skipped; steps that need them are skipped too.
         self.unmade: set = set()
-        self.gives = "rate" if exposure.product in _SERVES["rate"] else "ramp"
+        self.gives = exposure.kind
         self.input = exposure.fits
         reserve_cards(self.exposure)
         self.exposure.wanted = tuple(job.outputs)
@@ -226,7 +226,7 @@ class _Run:
                     if where == place:
                         self._open_sink(self._current_product(), path)
             for product, path in job.outputs.items():
-                if product != "fitopt" or self.gives != "rate" or self.exposure.product in _SERVES["rate"]:
+                if product != "fitopt" or self.gives != "rate" or self.exposure.kind == "rate":
                     self._open_sink(self._resolve(product), path)
             self._check_targets()
             self._flush()
@@ -254,41 +254,38 @@ class _Run:
     def _resolve(self, product):
         if product == "main":
             return self._current_product()
-        if (
-            product in ("rateints", "fitopt")
-            and self.gives == "rate"
-            and self.exposure.product not in _SERVES["rate"]
-        ):
+        if self.gives != self.exposure.kind and product in _BESIDE.get(self.gives, ()):
             return product
         if product != self._current_product():
             raise UsageError(f"these steps make a {self._current_product()}, not a {product}")
         return product
 
     def _current_product(self):
-        if self.gives == "rate":
-            return self.exposure.product if self.exposure.product in _SERVES["rate"] else "rate"
+        if self.gives != self.exposure.kind:
+            return self.gives
         # Where no step did anything the data pass as they are.
-        return "ramp" if self.nodes else self.exposure.product
+        return self.exposure.as_product(touched=bool(self.nodes))
 
     def _prepare(self, item):
         """Decide whether a step runs, and get it ready; a skip is noted and the data pass."""
         step = item.step
-        if step.takes != self.gives and step.takes not in self.unmade:
+        takes = self.gives if self.gives in step.also else step.takes
+        if takes != self.gives and takes not in self.unmade:
             raise self._wrong_product(step)
         values, origins = self.job.layers.resolve(step, self.instrument)
         reason, declined, node, paths = None, None, None, {}
         try:
-            if step.takes != self.gives:
-                raise Skip(f"no {step.takes} was made")
+            if takes != self.gives:
+                raise Skip(f"no {takes} was made")
             if values.skip:
                 raise Skip("switched off")
             if step.instruments and self.instrument not in step.instruments:
                 raise Skip(f"does not apply to {self.instrument}")
-            paths = self._references(step)
+            paths = self._references(step, values)
             run_as = watched(step) if item.code else step
             if log.isEnabledFor(logging.INFO):
                 run_as = timed(run_as, self.seconds)
-            node = engine.Node(run_as, values, {k: self._open(k, p) for k, p in paths.items()})
+            node = engine.Node(run_as, values, {k: self._open(step, k, p) for k, p in paths.items()})
             if step.scope != "tile":
                 self._flush_to_memory()
             self._set_up(node)
@@ -339,7 +336,8 @@ class _Run:
                 self.exposure.primary.set(key, None, keywords().get(key, {}).get("comment"))
             if key not in self.expect:
                 self.expect.append(key)
-        self.gives = step.gives
+        if step.gives != step.takes:
+            self.gives = step.gives
 
     def _wrong_product(self, step):
         return InputError(
@@ -347,9 +345,12 @@ class _Run:
             f" ({self.exposure.meta.get('FILENAME', 'no FILENAME')})"
         )
 
-    def _references(self, step):
+    def _references(self, step, values):
         paths = {}
         for ref in step.refs:
+            if ref.when is not None and not ref.when(self.exposure, values):
+                paths[ref.kind] = None
+                continue
             path, why = self.job.source.find(ref.kind, self.exposure.meta)
             if path is None and ref.missing == "error":
                 raise ReferenceFileError(
@@ -364,16 +365,19 @@ class _Run:
             paths[ref.kind] = path
         return paths
 
-    def _open(self, kind, path):
+    def _open(self, step, kind, path):
         if path is None:
             return None
-        if (kind, path) not in self.opened:
-            self.opened[kind, path] = ReferenceFile(kind, path, self.exposure)
-        return self.opened[kind, path]
+        # A step may change the frame; what was opened before does not fit the new one.
+        key = (kind, path, self.exposure.frame)
+        if key not in self.opened:
+            opener = next(ref.open for ref in step.refs if ref.kind == kind) or ReferenceFile
+            self.opened[key] = opener(kind, path, self.exposure)
+        return self.opened[key]
 
     def _check_targets(self):
         """Refuse to write over a file that is being read."""
-        reads = [identity(path) for _, path in self.opened]
+        reads = [identity(path) for _, path, _ in self.opened]
         if self.input is not None:
             reads += [identity(self.input.primary.fd), identity(self.input.label)]
         for path in (*self.job.outputs.values(), *(path for _, path in self.job.saves)):
@@ -453,7 +457,7 @@ class _Run:
         """Materialise the ramp, for a step that needs whole frames."""
         if isinstance(self.exposure.store, ArrayStore) and not self.nodes:
             return
-        if self.gives != "ramp" or self.exposure.product in _SERVES["rate"]:
+        if self.gives != "ramp" or self.exposure.kind != "ramp":
             raise UsageError("a step that sees whole frames can only work on a ramp")
         sink = MemorySink(self.exposure, "ramp", self._planes("ramp"))
         sink.expect = tuple(self.expect)

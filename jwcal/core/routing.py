@@ -7,7 +7,7 @@ from importlib.resources import files
 from jwcal.core import plan
 from jwcal.core.errors import InputError
 
-_STAGE = {"uncal": "stage1", "ramp": "stage1", "rate": "stage2", "rateints": "stage2"}
+_STAGE = {"ramp": "stage1", "guider_raw": "stage1", "rate": "stage2"}
 
 
 @cache
@@ -37,9 +37,9 @@ def route(exposure):
     entry = table().get(kind)
     if entry is None:
         raise InputError(f"{exposure.label}: EXP_TYPE {kind!r} is not known")
-    stage = _STAGE[exposure.product]
-    name = entry[stage]
-    if exposure.meta.get("TSOVISIT"):
+    stage = _STAGE.get(exposure.kind)
+    name = entry[stage] if stage else ""
+    if stage and exposure.meta.get("TSOVISIT"):
         name = entry.get(stage + "_tso", name)
     if not name:
         raise InputError(f"{exposure.label}: no pipeline follows a {exposure.product} of EXP_TYPE {kind}")
@@ -63,17 +63,23 @@ def choose(name, exposure):
     Raises
     ------
     InputError
-        If the pipeline for this exposure is not built yet, or guide-star data are to go to another.
+        If the pipeline for this exposure is not built yet, or is for other products or instruments.
     """
     chosen = route(exposure) if name == "auto" else name
     kind = exposure.meta.get("EXP_TYPE")
-    entry = table().get(kind)
-    raw = entry is not None and exposure.product in ("uncal", "ramp")
-    if chosen != "guider" and raw and entry["stage1"] == "guider":
-        # Guide-star data look like ramps, but their groups are something else.
-        chosen = "guider" if plan.definition(chosen).get("name") == "detector1" else chosen
     if chosen not in plan.names() and chosen != name:
         raise InputError(
             f"{exposure.label}: EXP_TYPE {kind} needs the pipeline {chosen!r}, which is not built yet"
+        )
+    tree = plan.definition(chosen)
+    if tree.get("takes", exposure.kind) != exposure.kind:
+        raise InputError(
+            f"{exposure.label}: is a {exposure.product} of EXP_TYPE {kind}, and pipeline {chosen} takes a"
+            f" {tree['takes']}; `jwcal run auto` finds the one for it"
+        )
+    instrument = exposure.meta.get("INSTRUME")
+    if chosen != name and not any(instrument in b.get("instruments", [instrument]) for b in tree["branch"]):
+        raise InputError(
+            f"{exposure.label}: EXP_TYPE {kind} needs the pipeline {chosen!r}, which is not for {instrument}"
         )
     return chosen

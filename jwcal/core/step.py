@@ -138,9 +138,15 @@ class Ref:
     optional_planes : tuple of str
         Planes that may be absent from the file (the adapter finds None).
     load : callable or None
-        ``load(ref, box, plan)`` returning a dict of arrays replaces the default cut-out.
+        ``load(ref, box, plan)`` returning a dict of arrays replaces the default cut-out; it may
+        return None to have that.
     keyword : str or None
         Header keyword; ``R_`` plus six letters of the type unless given.
+    when : callable or None
+        ``when(exposure, p)`` says whether this exposure needs it; None: always.
+    open : callable or None
+        ``open(kind, path, exposure)`` opens a file that is not a FITS image of the frame; the
+        result has `get` for header keywords and `close`.
     """
 
     kind: str
@@ -149,6 +155,8 @@ class Ref:
     optional_planes: tuple = ()
     load: Any = None
     keyword: str | None = None
+    when: Any = None
+    open: Any = None
 
     @property
     def header_keyword(self):
@@ -175,6 +183,7 @@ class Step:
             setattr(self, key, value)
         self.setup_hook = self.probe_hook = self.solve_hook = self.finish_hook = None
         self.measure_hook = self.settle_hook = self.frames_hook = self.frames_wanted = None
+        self.scan_hook = None
 
     def __repr__(self):
         return f"<step {self.name}>"
@@ -221,7 +230,10 @@ class Step:
         return hook
 
     def settle(self, hook):
-        """Register ``hook(measured, exposure, plan, p)``, which gets what `measure` found in all rows."""
+        """Register ``hook(measured, exposure, plan, p)``, which gets what `measure` found in all rows.
+
+        If it returns True the frame is measured once more.
+        """
         self.settle_hook = hook
         return hook
 
@@ -236,6 +248,14 @@ class Step:
             return hook
 
         return register
+
+    def scan(self, hook):
+        """Register ``hook(tile, refs, p)``, which looks at whole frames before any is worked on.
+
+        It is called integration by integration, in order, and changes nothing.
+        """
+        self.scan_hook = hook
+        return hook
 
     def finish(self, hook):
         """Register ``hook(exposure, counts, plan, p)``, run once after all pixels."""
@@ -272,6 +292,7 @@ def step(
     stage,
     takes,
     gives,
+    also=(),
     status=None,
     refs=(),
     params=(),
@@ -295,7 +316,9 @@ def step(
     stage : str
         Pipeline stage it belongs to.
     takes, gives : str
-        Product before and after ("ramp", "rate").
+        Kind of product before and after ("ramp", "rate").
+    also : sequence of str
+        Other kinds it works on, which stay what they are.
     status : str
         Status keyword (``S_...``).
     refs : sequence of Ref
@@ -343,6 +366,7 @@ def step(
             stage=stage,
             takes=takes,
             gives=gives,
+            also=tuple(also),
             status=status,
             refs=tuple(refs),
             params=(*params, skip),

@@ -12,11 +12,12 @@ from jwcal.kernels.pixelwise import initialise_dq
     stage="detector1",
     takes="ramp",
     gives="ramp",
+    also=("guider_raw",),
     status="S_DQINIT",
     refs=[Ref("mask", planes={"DQ": "u4"})],
     params=[Param("user_supplied_dq", str, None, "FITS file of flags to add, in standard bits.")],
-    changes=("PIXELDQ", "GROUPDQ"),
-    uses=("PIXELDQ", "GROUPDQ"),
+    changes=("PIXELDQ", "GROUPDQ", "DQ"),
+    uses=("PIXELDQ", "GROUPDQ", "DQ"),
 )
 def dq_init(tile, refs, p):
     """Initialise PIXELDQ and GROUPDQ from the MASK reference.
@@ -24,7 +25,7 @@ def dq_init(tile, refs, p):
     All flags of the mask (uint32, standard bits) are added to PIXELDQ; its DO_NOT_USE flag is also
     added to every group of GROUPDQ (uint8), so that no ramp is fitted to a bad pixel.
     ``user_supplied_dq`` names an image of the same shape as the exposure with flags to treat
-    like those of the mask.  SCI is untouched.
+    like those of the mask.  SCI is untouched.  Guide-star exposures have one plane of flags, DQ.
 
     Errors: exit 3 when the user's image cannot be read or has another shape.
 
@@ -34,6 +35,9 @@ def dq_init(tile, refs, p):
     if tile.plan is not None:
         y0, y1, x0, x1 = tile.box
         mask = np.ascontiguousarray(mask | tile.plan[y0:y1, x0:x1])
+    if "DQ" in tile:
+        tile["DQ"] |= mask
+        return
     initialise_dq(tile["PIXELDQ"], tile["GROUPDQ"], mask)
 
 

@@ -104,8 +104,8 @@ def test_any_file(invoke, tmp_path, planes):
 def test_guide_star(invoke, tmp_path):
     header = RATE_HEADER | {"EXP_TYPE": "FGS_ACQ1", "INSTRUME": "FGS", "NINTS": 1, "NGROUPS": 2}
     _, (found,) = facts(invoke, write(tmp_path / "g.fits", {"SCI": np.ones((1, 2, 20, 30), "u2")}, header))
-    assert "guider" in found["note"]
-    assert found["next"] is None
+    assert found["product"] == "guider_uncal"
+    assert found["next"] == "jwcal run guider"
 
 
 def test_contradiction_is_told(invoke, tmp_path):

@@ -152,7 +152,7 @@ def test_wrong_product(rate, case, invoke, tmp_path):
     refuse(
         invoke,
         3,
-        "takes a ramp, and this is a rate",
+        "pipeline detector1 takes a ramp",
         tmp_path,
         "run",
         "detector1",
@@ -160,7 +160,7 @@ def test_wrong_product(rate, case, invoke, tmp_path):
         *refs,
     )
     refuse(
-        invoke, 3, "takes a ramp, and this is a rate", tmp_path, "superbias", tmp_path / "x_rate.fits", *refs
+        invoke, 3, "superbias takes a ramp, and this is a rate", tmp_path, "superbias", tmp_path / "x_rate.fits", *refs
     )
     refuse(invoke, 3, "takes a rate, and this is a", tmp_path, "gain-scale", case.uncal, *refs)
     edit(tmp_path / "x_rate.fits", keyword("S_PHOTOM", "COMPLETE"))
@@ -242,7 +242,7 @@ def pixels(path):
         ("INTEND", 9, "SCI has 2 integrations"),
         ("INTSTART", 5, "SCI has 2 integrations"),
         ("DATE-OBS", "yesterday", "yesterday"),
-        ("EXP_TYPE", "FGS_FINEGUIDE", "'guider'"),
+        ("EXP_TYPE", "FGS_FINEGUIDE", "takes a ramp"),
     ],
 )
 def test_keyword_wrong(key, value, words, case, invoke, tmp_path):

@@ -67,6 +67,54 @@ def whole(tile, refs, p):
     tile["SCI"] -= np.median(tile["SCI"], axis=(-2, -1), keepdims=True)
 
 
+@step("level", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
+def level(tile, refs, p):
+    """Subtract the mean of the exposure."""
+    tile["SCI"] -= np.float32(tile.plan["mean"])
+
+
+@level.setup
+def _(exposure, refs, p):
+    return {}
+
+
+@level.measure
+def _(tile, refs, p):
+    return {"sum": tile["SCI"].sum(axis=(0, 1, 3), dtype="f8"), "row": np.arange(tile.box[0], tile.box[1])}
+
+
+@level.settle
+def _(measured, exposure, plan, p):
+    assert measured["row"].tolist() == list(range(exposure.frame[0]))
+    plan["mean"] = measured["sum"].sum() / np.prod(exposure.shape)
+
+
+@step("twice", stage="test", takes="ramp", gives="ramp", changes=("SCI",), keywords=("PRIMECRS",),
+      params=[Param("frames", bool, True, "Go on with whole frames.")])  # fmt: skip
+def twice(tile, refs, p):
+    """Add one, then divide every frame by its largest value."""
+    tile["SCI"] += np.float32(1)
+
+
+@twice.setup
+def _(exposure, refs, p):
+    return {"on": p.frames, "seen": []}
+
+
+@twice.frames(lambda plan: plan["on"])
+def _(tile, refs, p):
+    tile.plan["seen"].append((tile.i0, tile.i1))
+    tile["SCI"] /= np.concatenate(
+        tile.spread(lambda g: tile["SCI"][:, [g]].max((-2, -1), keepdims=True), range(4)), 1
+    )
+    tile.count("frames", 4)
+
+
+@twice.finish
+def _(exposure, counts, plan, p):
+    exposure.meta.set("PRIMECRS", float(counts["frames"]))
+
+
 @step(
     "mean",
     stage="test",
@@ -153,6 +201,33 @@ def test_whole_frame_step_between_tile_steps():
     want = data["SCI"] * np.float32(2)
     want -= np.median(want, axis=(-2, -1), keepdims=True)
     assert np.array_equal(got["SCI"], want)
+
+
+@pytest.mark.parametrize("tile", [1 << 10, 1 << 14, 1 << 22])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_measured_before_it_runs(tile, jobs):
+    data = exposure()
+    out = go([scale, level, grow, mean], data, jobs, tile)["rate"]
+    expected = np.float64(data["SCI"] * 2).mean()
+    shown = (data["SCI"] * 2 - np.float32(expected)).mean(axis=1).mean(axis=0)
+    assert np.array_equal(out["SCI"], shown)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_frames_after_the_tiles(jobs):
+    data = exposure()
+    out = go([scale, twice, grow], data, jobs, 1 << 12)["ramp"]
+    sci = data["SCI"] * 2 + 1
+    assert np.array_equal(out["SCI"], sci / sci.max((-2, -1), keepdims=True))
+    assert out.meta["PRIMECRS"] == 12
+
+
+def test_frames_only_when_wanted():
+    layers = Layers()
+    layers.add("test", {"twice": {"frames": False}})
+    out = go([twice], exposure(), layers=layers)["ramp"]
+    assert np.array_equal(out["SCI"], exposure()["SCI"] + 1)
+    assert out.meta["PRIMECRS"] == 0
 
 
 def test_survey_finds_groups_flagged_everywhere():

@@ -2,9 +2,10 @@
 
     python peer.py JOBS.json
 
-JOBS.json is a list of objects: uncal, refs (type to path), out (folder), set (step.parameter to
-value), save (names of steps whose output to keep, or "all").  Runs in the environment of
-make_peer_env.  Every folder `out` receives the products and `done.json`, the status of each step.
+JOBS.json is a list of objects: uncal, pipeline (class, by default Detector1Pipeline), refs (type to path),
+out (folder), set (step.parameter to value), save (names of steps whose output to keep, or "all").  Runs
+in the environment of make_peer_env.  Every folder `out` receives the products and `done.json`, the status
+of each step.
 """
 
 import json
@@ -40,19 +41,21 @@ def without_server(cache):
 
 
 def calibrate(job):
-    """Run Detector1Pipeline on one exposure."""
-    from jwst.pipeline import Detector1Pipeline
+    """Run a pipeline on one exposure."""
+    import jwst.pipeline
 
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
-    pipe = Detector1Pipeline()
+    pipe = getattr(jwst.pipeline, job.get("pipeline", "Detector1Pipeline"))()
     pipe.output_dir = str(out)
     pipe.save_results = True
+    # Of the detector pipeline only one step reads a flat, and only if it is told to.
+    flat = "pipeline" in job or any(key.startswith("clean_flicker_noise.") for key in job.get("set", {}))
     for name in pipe.step_defs:
         step = getattr(pipe, name)
         for kind in step.reference_file_types:
             # A type without an override, even of a step that is off, would ask the server.
-            setattr(step, f"override_{kind}", job["refs"].get(kind, "N/A") if kind != "flat" else "N/A")
+            setattr(step, f"override_{kind}", job["refs"].get(kind, "N/A") if kind != "flat" or flat else "N/A")
         keep = job.get("save", [])
         if name not in {"ramp_fit", "gain_scale"} and (keep == "all" or name in keep):
             step.save_results = True

@@ -1,0 +1,1 @@
+"""Steps of stage 2 for images."""
