@@ -1,5 +1,7 @@
 """Commands of the daily tools; each only reads its options and calls the module of its name."""
 
+import os
+
 import click
 
 from jwcal.cli import options
@@ -173,6 +175,64 @@ def dq_command(file, plane, explain, as_list, as_json, **given):
         else:
             click.echo(render(fits.label, result), nl=False)
     return 0
+
+
+@click.command("qa", context_settings=SETTINGS)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--html", "page", metavar="FILE", help="Also write a page with pictures.")
+@click.option("--limits", metavar="FILE", help="Limits that replace those declared, in TOML.")
+@click.option("--strict", is_flag=True, help="A warning counts as a failure.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line for each file.")
+@options.common
+def qa_command(files, page, limits, strict, overwrite, as_json, **given):
+    """Judge the quality of products.
+
+    Prints the quality table a product carries: which fraction of the pixels is flagged and why, the
+    scatter against that expected, the rate of cosmic rays, saturation, the health of the reference pixels,
+    the origin of the pointing; each with its limits.  Slope products of other programs are measured now.
+    The exit code is 0 if all is within the limits for a failure and 1 if something is not, so that cron
+    tells; with --strict a warning fails too.  A file that cannot be read does not stop the others.
+    """
+    from jwcal.analysis import qa
+    from jwcal.cli.runner import say
+    from jwcal.core.errors import JwcalError
+
+    _set_up("qa", given)
+    rules = qa.read_limits(limits) if limits else None
+    if page:
+        from jwcal.core.errors import OutputError
+
+        if os.path.exists(page) and not overwrite:
+            raise OutputError(f"{page}: exists (use --overwrite)")
+        text, found = qa.page(files, rules)
+        _write(text.encode(), page, overwrite)
+    else:
+        found = [(path, _try(qa.assess, path, rules)) for path in files]
+    code = 0
+    for _path, result in found:
+        if isinstance(result, JwcalError):
+            if len(files) == 1:
+                raise result
+            say(result, "jwcal qa")
+            code = code if code > 1 else result.exit_code
+            continue
+        if as_json:
+            _print_json(result)
+        elif not (given["quiet"] and result["state"] == "ok"):
+            click.echo(qa.render(result), nl=False)
+        if result["state"] == "fail" or (strict and result["state"] == "warn"):
+            code = code or 1
+    return code
+
+
+def _try(function, *args):
+    from jwcal.core.errors import JwcalError
+
+    try:
+        return function(*args)
+    except JwcalError as exc:
+        return exc
 
 
 @click.command("preview", context_settings=SETTINGS)

@@ -16,6 +16,7 @@ COMMANDS = {
     "history": ("jwcal.analysis.commands", "history_command", "Tools"),
     "dq": ("jwcal.analysis.commands", "dq_command", "Tools"),
     "preview": ("jwcal.analysis.commands", "preview_command", "Tools"),
+    "qa": ("jwcal.analysis.commands", "qa_command", "Tools"),
     "steps": ("jwcal.analysis.commands", "steps_command", "Tools"),
     "docs": ("jwcal.cli.docs", "docs_command", "Tools"),
     "sim": ("jwcal.simulate.commands", "sim_group", "Test bed"),

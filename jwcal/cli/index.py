@@ -14,6 +14,12 @@ STEPS = {
         "Detector steps",
         "Initialise PIXELDQ and GROUPDQ from the MASK reference.",
     ),
+    "emicorr": (
+        "jwcal.detector1.emicorr",
+        "emicorr",
+        "Detector steps",
+        "Subtract periodic interference at the frequencies of the EMICORR reference.",
+    ),
     "saturation": (
         "jwcal.detector1.saturation",
         "saturation",
@@ -74,23 +80,53 @@ STEPS = {
         "Detector steps",
         "Subtract the DARK reference group by group.",
     ),
+    "charge-migration": (
+        "jwcal.detector1.charge_migration",
+        "charge_migration",
+        "Detector steps",
+        "Flag groups with much signal, and those of the four neighbours.",
+    ),
     "jump": (
         "jwcal.detector1.jump",
         "jump",
         "Detector steps",
         "Flag groups hit by cosmic rays JUMP_DET, by two-point differences.",
     ),
+    "clean-flicker-noise": (
+        "jwcal.detector1.clean_flicker_noise",
+        "clean_flicker_noise",
+        "Detector steps",
+        "Take noise that is common to the lines of a detector off every group.",
+    ),
+    "persistence": (
+        "jwcal.detector1.persistence",
+        "persistence",
+        "Detector steps",
+        "Flag persistence, and subtract what earlier exposures left.",
+    ),
     "ramp-fit": (
         "jwcal.detector1.ramp_fit",
         "ramp_fit",
         "Detector steps",
-        "Fit a straight line to the ramp of every pixel, in segments between jumps.",
+        "Fit a straight line to the ramp of every pixel.",
     ),
     "gain-scale": (
         "jwcal.detector1.gain_scale",
         "gain_scale",
         "Detector steps",
         "Multiply slopes and errors by the gain factor, variances by its square.",
+    ),
+    "guider-cds": (
+        "jwcal.guider.guider_cds",
+        "guider_cds",
+        "Guide-star steps",
+        "Compute count rates of guide stars from differences of reads.",
+    ),
+    "flat-field": (
+        "jwcal.image2.flat_field",
+        "flat_field",
+        "Image steps",
+        "Divide an image by the flat field.",
     ),
 }
 
@@ -106,6 +142,7 @@ COMMANDS = {
         "Tools",
         "Draw a product as a PNG or in the terminal.",
     ),
+    "qa": ("jwcal.analysis.commands", "qa_command", "Tools", "Judge the quality of products."),
     "steps": ("jwcal.analysis.commands", "steps_command", "Tools", "List and describe steps and pipelines."),
     "docs": (
         "jwcal.cli.docs",

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from jwcal.core import quality
 from jwcal.core.errors import DataError, JwcalError
 from jwcal.core.exposure import kind_of, products
 from jwcal.core.step import Skip
@@ -95,7 +96,7 @@ def slice_for(nodes, needed):
     list of Node
         Those whose changes reach the wanted planes.
     set of str
-        Planes that must be loaded.
+        Planes that must be loaded; what those steps change beside is among them, but not right.
     """
     needed = set(needed)
     chosen = []
@@ -103,7 +104,16 @@ def slice_for(nodes, needed):
         if needed & set(node.step.changes):
             chosen.append(node)
             needed |= set(node.step.uses)
-    return chosen[::-1], needed
+    return chosen[::-1], needed.union(*(node.step.changes for node in chosen))
+
+
+def depth_for(nodes, ngroup, wanted):
+    """Leading groups that steps must have for the flags of the first `wanted` groups."""
+    for node in reversed(nodes):
+        if node.step.ahead is None:
+            return ngroup
+        wanted += node.step.ahead(node.plan) if callable(node.step.ahead) else node.step.ahead
+    return min(wanted, ngroup)
 
 
 class Pass:
@@ -133,6 +143,8 @@ class Pass:
         self.spec = products()[product]["planes"]
         self.flags = [n for n, plane in self.spec.items() if plane["dtype"] in ("u1", "u4")]
         self.frame = exposure.frame
+        # Leading groups to load; None is all.
+        self.depth = None
 
     def run(self):
         """Walk the frame.
@@ -146,7 +158,7 @@ class Pass:
             if node.step.needs_all_dnu and self.ramp:
                 known = next((n.all_dnu for n in self.nodes[:k] if n.all_dnu is not None), None)
                 node.all_dnu = self._survey(k) if known is None else known
-            if node.step.measure_hook is not None:
+            if node.step.measure_hook is not None and getattr(node.plan, "measures", True):
                 self._measure(k)
             if node.step.probe_hook is not None:
                 self._probe(k)
@@ -160,6 +172,8 @@ class Pass:
             wanted |= set(node.step.uses) | set(node.step.changes)
         for sink in sinks:
             wanted |= set(sink.wants)
+            if sink.meter is not None:
+                wanted |= set(quality.PLANES)
         return self._loadable(wanted)
 
     def _loadable(self, wanted):
@@ -180,7 +194,17 @@ class Pass:
             lead = list(self.exposure.shape[:-2]) if self.has_ints(name) else []
         if lead and self.has_ints(name) and ints is not None:
             lead[0] = ints[1] - ints[0]
+        if self.depth is not None and self.has_groups(name):
+            lead[1] = self.depth
         return (*lead, rows, cols)
+
+    def has_groups(self, name):
+        """Whether the second axis of a plane counts groups."""
+        return self.ramp and name in self.spec and "group" in self.spec[name]["axes"]
+
+    def index_of(self, name):
+        """Index of the stored plane that gives the groups to load."""
+        return (slice(None), slice(self.depth)) if self.depth is not None and self.has_groups(name) else ()
 
     def has_ints(self, name):
         """Whether the first axis of a plane counts integrations."""
@@ -408,6 +432,8 @@ class Pass:
                 for name in sink.wants:
                     if name in source:
                         sink.write(name, box, source.kept(name))
+                if sink.meter is not None:
+                    sink.meter.add(box, *(source.kept(name) for name in quality.PLANES))
 
     def _survey(self, k):
         """Which groups are DO_NOT_USE in every pixel of the frame just before step k."""
@@ -417,27 +443,35 @@ class Pass:
         unresolved = np.ones((nint, ngroup), bool)
         if "GROUPDQ" not in planes:
             return np.zeros((nint, ngroup), bool)
+        certain = np.zeros((nint, ngroup), bool)
+        for n, node in enumerate(nodes):
+            if node.step.certain_hook is not None and all(x.step.ahead is not None for x in nodes[n + 1 :]):
+                certain |= node.step.certain_hook(self.exposure, node.plan)
 
         def look(done, tile, _products):
             if done == len(nodes) and tile.rows_kept:
                 flags = tile.kept("GROUPDQ")
-                for i, g in np.argwhere(unresolved):
+                for i, g in np.argwhere(unresolved[:, : flags.shape[1]] & ~certain[:, : flags.shape[1]]):
                     if not (flags[i, g] & 1).all():
                         unresolved[i, g] = False
 
         def settled():
-            return not unresolved.any()
+            return not (unresolved & ~certain).any()
 
-        rows, bands = self._bands(nodes, planes)
+        def walk(band, rows=None):
+            self._roll(band, rows or new_rows, nodes, planes, look, settled)
 
-        def walk(band):
-            self._roll(band, rows, nodes, planes, look, settled)
-
-        # The middle of the frame nearly always settles every group at once.
-        bands.insert(0, bands.pop(len(bands) // 2))
-        walk(bands[0])
+        new_rows, bands = self._bands(nodes, planes)
+        # A few rows in the middle of the frame nearly always tell which groups can be used.
+        middle, nx = self.frame[0] // 2, self.frame[1]
+        walk((middle, min(middle + MIN_ROWS, self.frame[0]), 0, nx), MIN_ROWS)
         if not settled():
-            self._map(walk, bands[1:])
+            last = int(np.flatnonzero((unresolved & ~certain).any(axis=0)).max())
+            depth = depth_for(nodes, ngroup, last + 1)
+            self.depth = depth if depth < ngroup else None
+            new_rows, bands = self._bands(nodes, planes)
+            self._map(walk, bands)
+            self.depth = None
         for node in nodes:
             node.counts.clear()
         return unresolved

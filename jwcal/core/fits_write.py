@@ -9,7 +9,7 @@ import numpy as np
 
 from jwcal.core.errors import OutputError
 from jwcal.core.fits_layout import stored_type
-from jwcal.core.fits_read import scratch
+from jwcal.core.fits_read import runs, scratch
 from jwcal.core.header import BLOCK, Header
 from jwcal.core.spool import CHUNK, Gate, copy_range, output_error, pwrite_all
 from jwcal.core.target import open_target
@@ -122,29 +122,12 @@ class Slot:
                 self._write_planes(part, numbers[k * each : (k + 1) * each], box)
             return
         ny, nx = (1, *self.shape)[-2:]
-        y0, y1, x0, x1 = box
-        width = (x1 - x0) * self.dtype.itemsize
-        # Rows of the image that lie together, and how many planes fit into one buffer.
-        pieces, piece = (1, (y1 - y0) * width) if x1 - x0 == nx else (y1 - y0, width)
         planes = array if array.ndim == 3 else array[None]
-        step = max(CHUNK // max(pieces * piece, 1), 1)
         fd = self._output.fd if self._fd is None else self._fd
-        for first in range(0, len(numbers), step):
-            block = np.ascontiguousarray(planes[first : first + step])
-            data = memoryview(self._encoded(block.reshape(-1)))
-            at = 0
-            for number in numbers[first : first + step]:
-                start = self._offset + ((number * ny + y0) * nx + x0) * self.dtype.itemsize
-                for row in range(pieces):
-                    offset = start + row * nx * self.dtype.itemsize
-                    for part in range(at, at + piece, CHUNK):
-                        pwrite_all(fd, data[part : min(part + CHUNK, at + piece)], offset + part - at)
-                    at += piece
-
-    def _encoded(self, values):
-        if self._bitpix == 8 and not self._bzero:
-            return values.view(np.uint8)
-        return swap.encode(values, self._bitpix, self._bzero, scratch(values.nbytes))
+        for first, last in runs(numbers, len(numbers)):
+            part = planes[first:last]
+            start = self._offset + numbers[first] * ny * nx * self.dtype.itemsize
+            swap.write_planes(fd, start, ny, nx, self._bitpix, self._bzero, box, part, scratch(swap.write_buffer(part)))
 
     def close(self):
         """Write the header again if it has changed; check that the data are complete."""
@@ -271,6 +254,11 @@ class FitsOutput:
         units : dict of str to str, optional
             Unit by column.
 
+        Returns
+        -------
+        callable
+            Writes other rows, of the same number and dtype, in their place.
+
         Raises
         ------
         OutputError
@@ -296,11 +284,16 @@ class FitsOutput:
             unit = units.get(column[0][1])
             for key, value in column + ([("TUNIT", unit)] if unit else []):
                 entries.append((f"{key}{i}", value, _COMMENTS[key]))
-        data = pack_table(rows, stored)
         blocks = _prepared(header, entries, name).to_bytes()
         start = self._end + len(blocks)
-        self._append(blocks, data.nbytes)
-        self._put(np.ascontiguousarray(data).view(np.uint8) if data.nbytes else b"", start)
+        self._append(blocks, stored.itemsize * len(rows))
+
+        def fill(rows):
+            data = pack_table(rows, stored)
+            self._put(np.ascontiguousarray(data).view(np.uint8) if data.nbytes else b"", start)
+
+        fill(rows)
+        return fill
 
     def add_raw(self, header_bytes, file, offset, nbytes):
         """Add an extension as it is, byte for byte.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jwcal.core import provenance, quality
 from jwcal.core.exposure import ArrayStore, Exposure, keywords, products
 from jwcal.core.header import Header
 
@@ -31,6 +32,7 @@ class MemorySink:
         self.product = product
         self.expect: tuple = ()
         self.wants = tuple(planes)
+        self.meter = meter_for(exposure, product)
         self.store = ArrayStore()
         for name, (shape, dtype) in planes.items():
             self.store.create(name, shape, dtype)
@@ -43,6 +45,9 @@ class MemorySink:
     def finish(self, keys, meta):
         """Copy the keywords that are known only now."""
         settle(self.result.meta, keys, meta)
+        if self.meter is not None:
+            self.meter.meta = meta
+            self.result.tables.append((quality.TABLE, self.meter.rows()))
 
     def commit(self):
         """Nothing is left to do."""
@@ -108,17 +113,22 @@ class FitsSink:
         Planes that tiles deliver; the others are copied as bytes.
     overwrite : bool
         Replace an existing file.
+    meter : bool
+        Whether to make the quality table; else one that exists is kept.
     over_input : bool
         Nobody needs the values of the input after a tile has been read: planes of a stream may be
         written over it.
     """
 
-    def __init__(self, exposure, product, planes, path, *, changed, overwrite=False, over_input=False):
+    def __init__(
+        self, exposure, product, planes, path, *, changed, overwrite=False, over_input=False, meter=True
+    ):
         from jwcal.core.fits import create_fits
 
         self.product, self.path = product, path
         self.expect: tuple = ()
         self.wants = tuple(name for name in planes if name in changed)
+        self.meter = meter_for(exposure, product) if meter else None
         out = derive(exposure, product, planes, exposure.store)
         if path != "-":
             out.primary.set("FILENAME", Path(path).name, "Name of the file")
@@ -147,6 +157,8 @@ class FitsSink:
             self.out.add_raw(hdu.header_bytes(), hdu.fd, hdu.offset, hdu.nbytes)
         for name, rows in out.tables:
             self.out.add_table(name, rows)
+        if self.meter is not None:
+            self.fill = self.out.add_table(quality.TABLE, self.meter.rows())
 
     def _over(self, store, header, name, shape, dtype):
         hdu = getattr(store, "hdus", {}).get(name) if self.over_input else None
@@ -161,6 +173,9 @@ class FitsSink:
     def finish(self, keys, meta):
         """Fill in the keywords that are known only now."""
         settle(self.meta, keys, meta)
+        if self.meter is not None:
+            self.meter.meta = meta
+            self.fill(self.meter.rows())
 
     def commit(self):
         """Put the file in its place."""
@@ -169,6 +184,14 @@ class FitsSink:
     def abort(self):
         """Remove the unfinished file."""
         self.out.abort()
+
+
+def meter_for(exposure, product):
+    """Meter of the quality table of a product, None for products without one."""
+    if not products()[product].get("quality"):
+        return None
+    table = next((rows for name, rows in exposure.tables if name == provenance.TABLE), None)
+    return quality.Meter(exposure.meta, provenance.from_table(table))
 
 
 def settle(target, keys, meta):
@@ -323,6 +346,7 @@ def write_exposure(exposure, path, *, overwrite=False):
         path,
         changed=tuple(planes) if in_memory else (),
         overwrite=overwrite,
+        meter=False,
     )
     try:
         for name in sink.wants:

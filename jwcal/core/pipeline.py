@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jwcal.core import engine, provenance
+from jwcal.core import engine, provenance, quality
 from jwcal.core.errors import DataError, InputError, JwcalError, ReferenceFileError, UsageError
 from jwcal.core.exposure import ArrayStore, Exposure, keywords, open_exposure
 from jwcal.core.frames import run_frames
@@ -183,7 +183,7 @@ class _Run:
             exposure.primary.copy(),
             {k: h.copy() for k, h in exposure.headers.items()},
             exposure.store,
-            [h for h in exposure.extras if h.name != provenance.TABLE],
+            [h for h in exposure.extras if h.name not in (provenance.TABLE, quality.TABLE)],
             exposure.label,
         )
         self.rows = provenance.from_table(exposure.table(provenance.TABLE))
@@ -191,7 +191,7 @@ class _Run:
             self.rows = [
                 r for name, t in exposure.tables if name == provenance.TABLE for r in provenance.from_table(t)
             ]
-        self.exposure.tables = [t for t in exposure.tables if t[0] != provenance.TABLE]
+        self.exposure.tables = [t for t in exposure.tables if t[0] not in (provenance.TABLE, quality.TABLE)]
         self.instrument = exposure.meta.get("INSTRUME")
         self.nodes, self.sinks, self.results = [], [], {}
         self.finished: list = []
@@ -285,7 +285,7 @@ class _Run:
             run_as = watched(step) if item.code else step
             if log.isEnabledFor(logging.INFO):
                 run_as = timed(run_as, self.seconds)
-            node = engine.Node(run_as, values, {k: self._open(step, k, p) for k, p in paths.items()})
+            node = engine.Node(run_as, values, {k: self._open(k, p) for k, p in paths.items()})
             if step.scope != "tile":
                 self._flush_to_memory()
             self._set_up(node)
@@ -365,14 +365,13 @@ class _Run:
             paths[ref.kind] = path
         return paths
 
-    def _open(self, step, kind, path):
+    def _open(self, kind, path):
         if path is None:
             return None
         # A step may change the frame; what was opened before does not fit the new one.
         key = (kind, path, self.exposure.frame)
         if key not in self.opened:
-            opener = next(ref.open for ref in step.refs if ref.kind == kind) or ReferenceFile
-            self.opened[key] = opener(kind, path, self.exposure)
+            self.opened[key] = ReferenceFile(kind, path, self.exposure)
         return self.opened[key]
 
     def _check_targets(self):

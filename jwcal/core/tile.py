@@ -157,7 +157,9 @@ def plan_bands(pixels, frame, halo, jobs):
     rows = max(pixels // (width + kept * (width < nx)) - kept, 1)
     count = jobs * max(min(4, ny // (jobs * BAND_ROWS)), 1)
     rows = int(min(rows, -(-ny // count)))
-    ys, xs = _edges(ny, min(count, ny)), _edges(nx, -(-nx // width))
+    # Columns are divided at even places, so that pairs of neighbours stay together.
+    xs = [x if x == nx else x // 2 * 2 for x in _edges(nx, -(-nx // width))]
+    ys = _edges(ny, min(count, ny))
     return rows, [(*y, *x) for x in pairwise(xs) for y in pairwise(ys)]
 
 
