@@ -92,6 +92,12 @@ STEPS = {
         "Detector steps",
         "Flag groups hit by cosmic rays JUMP_DET, by two-point differences.",
     ),
+    "picture-frame": (
+        "jwcal.detector1.picture_frame",
+        "picture_frame",
+        "Detector steps",
+        "Subtract the thermal picture frame, scaled to each group.",
+    ),
     "clean-flicker-noise": (
         "jwcal.detector1.clean_flicker_noise",
         "clean_flicker_noise",
@@ -115,6 +121,12 @@ STEPS = {
         "gain_scale",
         "Detector steps",
         "Multiply slopes and errors by the gain factor, variances by its square.",
+    ),
+    "systematic-errors": (
+        "jwcal.detector1.systematic_errors",
+        "systematic_errors",
+        "Detector steps",
+        "Add planes with the errors shared by all products of the same references.",
     ),
     "guider-cds": (
         "jwcal.guider.guider_cds",

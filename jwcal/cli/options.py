@@ -143,7 +143,9 @@ def split_pair(text, separator, option):
     return left, right
 
 
-def layers_from(params_file, pars, steps, *, refs=None, assignments=(), step=None, meta=None, places=None):
+def layers_from(
+    params_file, pars, steps, *, refs=None, assignments=(), step=None, meta=None, places=None, recipe=None
+):
     """Parameter layers of a command.
 
     Parameters
@@ -164,6 +166,8 @@ def layers_from(params_file, pars, steps, *, refs=None, assignments=(), step=Non
         Header of the exposure, for choosing parameter references.
     places : dict of str to str or None
         Name of the step that stands in each place of a pipeline, where it is another.
+    recipe : str or None
+        Recipe of the pipeline.
 
     Returns
     -------
@@ -182,6 +186,11 @@ def layers_from(params_file, pars, steps, *, refs=None, assignments=(), step=Non
     if site:
         names = {s.name for s in steps}
         layers.add(f"site {site}", {k: v for k, v in read_toml(site).items() if k in names})
+    if recipe:
+        from jwcal.core.recipe import read_recipe
+
+        values = read_recipe(recipe, meta.get("INSTRUME") if meta is not None else None)
+        layers.add(f"recipe {recipe}", known_only(values, steps, f"recipe {recipe}"))
     if params_file:
         tables = read_toml(params_file, step)
         for place, name in (places or {}).items():

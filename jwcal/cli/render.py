@@ -119,7 +119,7 @@ def _parameters(step, layers, refs, exposure, given):
     if file and file in used:
         words += ["-p", file]
     for p in step.params:
-        if origins[p.name] == "command line":
+        if origins[p.name] == "command line" or origins[p.name].startswith("recipe "):
             words += option_words(p, getattr(values, p.name))
     return words
 

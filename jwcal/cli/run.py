@@ -37,6 +37,11 @@ def _reference_options(function):
 @options.output
 @click.option("--output-dir", metavar="DIR", help="Write products under their official names into DIR.")
 @click.option("--rateints", metavar="FILE", help="Also write the slopes of each integration.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="Set of parameter values: baseline (the default) equals the official pipeline, optimal is better; or a TOML file.",
+)
 @click.option("--fitopt", metavar="FILE", help="Also write the optional results of the ramp fit.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="STEP.PARAM=VALUE", help="Set a parameter (repeatable)."
@@ -140,6 +145,7 @@ def _layers(given, refs, items, exposure):
         refs=refs,
         assignments=_assignments(given, items),
         meta=exposure.meta,
+        recipe=given["recipe"],
         places={i.name: i.step.name for i in items if i.step is not None and i.step.name != i.name},
     )
 

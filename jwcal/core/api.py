@@ -2,7 +2,8 @@
 
 from jwcal.core.errors import UsageError
 from jwcal.core.exposure import Exposure, open_exposure
-from jwcal.core.params import Layers
+from jwcal.core.params import Layers, known_only
+from jwcal.core.recipe import read_recipe
 from jwcal.refs.select import ReferenceSource
 
 
@@ -49,6 +50,7 @@ def run_pipeline(
     *,
     refs=None,
     params=None,
+    recipe=None,
     output=None,
     rateints=None,
     jobs=None,
@@ -67,6 +69,8 @@ def run_pipeline(
         Directory of reference files, or a mapping of type to file.
     params : dict of str to dict, optional
         Parameter values by step.
+    recipe : str or None
+        Recipe, as for ``jwcal run --recipe``.
     output, rateints : str or None
         Files to write; None keeps the product in memory and returns it.
     jobs : int or None
@@ -94,6 +98,9 @@ def run_pipeline(
     try:
         items = pipeline.plan_items(choose(name, exposure), exposure.meta["INSTRUME"])
         layers = Layers()
+        if recipe:
+            values = read_recipe(recipe, exposure.meta["INSTRUME"])
+            layers.add(f"recipe {recipe}", known_only(values, [i.step for i in items], f"recipe {recipe}"))
         layers.add("call", params or {})
         outputs = {"main": output}
         if rateints is not None or makes_rate(items, layers, exposure.meta["INSTRUME"]):
