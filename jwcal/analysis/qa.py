@@ -12,7 +12,7 @@ from jwcal.core import quality
 from jwcal.core.dq import DQ
 from jwcal.core.errors import InputError, JwcalError, UsageError
 
-_PICTURE = 420
+_PICTURE = 300
 # Reasons shown in the map of flags, the most telling last, with their colours.
 _REASONS = {
     "DO_NOT_USE": (90, 90, 90),
@@ -200,11 +200,11 @@ def page(paths, limits=None):
             )
             found.append((path, exc))
     style = (
-        "body{font:14px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1000px;color:#1f2328}"
+        "body{font:14px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1280px;color:#1f2328}"
         "h1{font-size:22px}h2{font-size:16px;border-bottom:1px solid #d0d7de;padding-bottom:4px}"
         "table{border-collapse:collapse;margin:8px 0}td,th{padding:2px 10px 2px 0;text-align:left}"
-        "td.number{text-align:right;font-variant-numeric:tabular-nums}figure{display:inline-block;margin:0 12px 8px 0}"
-        "figcaption{font-size:12px;color:#57606a}img,svg{border:1px solid #d0d7de}small{color:#57606a}"
+        "td.number{text-align:right;font-variant-numeric:tabular-nums}figure{display:inline-block;vertical-align:top;margin:0 12px 8px 0}"
+        "figcaption{font-size:12px;color:#57606a;max-width:300px}img,svg{border:1px solid #d0d7de}small{color:#57606a}"
         + "".join(f".{state}{{color:{ink};font-weight:600}}" for state, ink in _INK.items() if state)
     )
     body = "\n".join(parts)
@@ -232,7 +232,12 @@ def _section(fits, result):
         rgb, low, high = preview.picture(image, bad, _PICTURE, _PICTURE, "asinh", "viridis")
         figures.append(_figure(rgb, f"{what}, {low:.4g} to {high:.4g}"))
     flags, shown = _flag_map(fits)
-    figures.append(_figure(flags, "flags: " + ", ".join(shown)))
+    legend = " ".join(
+        f'<span style="color:rgb{_REASONS[name]}">&#9632;</span>&nbsp;{name}'
+        for name in shown
+        if name in _REASONS
+    )
+    figures.append(_figure(flags, "flags", legend or "no flags"))
     figures.append(_noise_figure(fits))
     return (
         f"<section><h2>{html.escape(Path(result['file']).name)} "
@@ -243,7 +248,7 @@ def _section(fits, result):
     )
 
 
-def _figure(rgb, caption):
+def _figure(rgb, caption, legend=None):
     import base64
 
     from jwcal.analysis.png import encode_png
@@ -251,7 +256,7 @@ def _figure(rgb, caption):
     data = base64.b64encode(encode_png(rgb)).decode()
     return (
         f'<figure><img src="data:image/png;base64,{data}" width="{rgb.shape[1]}" height="{rgb.shape[0]}" '
-        f'alt="{html.escape(caption)}"><figcaption>{html.escape(caption)}</figcaption></figure>'
+        f'alt="{html.escape(caption)}"><figcaption>{legend or html.escape(caption)}</figcaption></figure>'
     )
 
 
@@ -272,7 +277,7 @@ def _flag_map(fits):
             rgb[has] = ink
             shown.append(name)
     repeat = max(_PICTURE // max(rgb.shape[:2]), 1)
-    return np.ascontiguousarray(rgb[::-1].repeat(repeat, 0).repeat(repeat, 1)), shown or ["none"]
+    return np.ascontiguousarray(rgb[::-1].repeat(repeat, 0).repeat(repeat, 1)), shown
 
 
 def _noise_figure(fits):
@@ -288,7 +293,7 @@ def _noise_figure(fits):
     middle = (edges[1:] + edges[:-1]) / 2
     normal = np.exp(-(middle**2) / 2) * ratio.size * (edges[1] - edges[0]) / math.sqrt(2 * math.pi)
     top = max(float(counts.max()), float(normal.max()), 1.0)
-    width, height = _PICTURE, 220
+    width, height = _PICTURE, _PICTURE
 
     def path(values):
         points = [

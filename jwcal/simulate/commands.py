@@ -21,10 +21,8 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.option("--corner", type=int, nargs=2, metavar="X Y", help="1-based first pixel of that region [1 1].")
 @click.option("--readpatt", metavar="NAME", help="Official readout pattern; default: the fastest.")
-@click.option("--nints", type=click.IntRange(1), default=1, show_default=True, help="Integrations.")
-@click.option(
-    "--ngroups", type=click.IntRange(1), default=10, show_default=True, help="Groups of an integration."
-)
+@click.option("--nints", type=click.IntRange(1), help="Integrations [1, or what the exposure type has].")
+@click.option("--ngroups", type=click.IntRange(1), help="Groups of an integration [10, or likewise].")
 @click.option(
     "--segments",
     type=click.IntRange(1),
@@ -34,17 +32,30 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.option("--zeroframe", is_flag=True, help="Also write the first frame of every integration.")
 @click.option("--tso", is_flag=True, help="Time series: sets TSOVISIT and the exposure type.")
-@click.option("--exp-type", metavar="NAME", help="EXP_TYPE; decides what is seen: stars, a spectrum, slices.")
+@click.option(
+    "--exp-type", metavar="NAME", help="EXP_TYPE: stars, a spectrum, slices; FGS_ACQ1 and the like: guiding."
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Noise and cosmic rays.")
 @click.option("--scene-seed", type=click.IntRange(0), default=7, show_default=True, help="Which sky.")
 @click.option("--detector-seed", type=click.IntRange(0), default=11, show_default=True, help="Which pixels.")
 @click.option(
     "--cr-rate",
     type=click.FloatRange(0, 1),
-    default=0.01,
-    show_default=True,
-    help="Fraction of the pixels hit by cosmic rays in an integration.",
+    help="Fraction of the pixels hit by cosmic rays in an integration [0.01; guiding 1e-4].",
 )
+@click.option(
+    "--effects",
+    default="",
+    metavar="LIST",
+    help="What else disturbs, comma-separated, each with =STRENGTH if it is not the usual one.",
+)
+@click.option(
+    "--sequence",
+    type=click.IntRange(1),
+    metavar="N",
+    help="N dithered exposures in time order, each in a folder of OUT; latents go over.",
+)
+@click.option("--inverse", is_flag=True, help="Also write INV_COEFFS in the linearity reference.")
 @click.option(
     "--one-over-f", type=click.FloatRange(0), help="Line-correlated noise, DN rms [1 in full frames]."
 )
@@ -85,34 +96,57 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
     help="Threads; the result does not depend on them.",
 )
 def expose_command(out, full, no_refs, full_refs, **given):
-    r"""Simulate a raw exposure with known truth in the folder OUT.
+    """Simulate a raw exposure with known truth in the folder OUT.
 
     Writes the raw file under its official name (several with --segments), truth.fits,
     case.json, and the matching reference files in OUT/refs.
+
+    Effects, what their strength is and its usual value: charge-migration (brighter-fatter, factor,
+    1), snowballs and showers (mean number in an integration, 2), persistence (factor, 1), ipc (per
+    cent that each neighbour sees, 0.5), flicker (1/f noise, factor on the measured amplitude, 1),
+    emi (factor, 1).  NIRSpec's interleaved readout is --readpatt NRSIRS2 or NRSIRS2RAPID.
 
     \b
     Examples:
       jwcal sim expose demo
       jwcal sim expose deep --detector NRCA3 --subarray SUB160 --readpatt SHALLOW4 --zeroframe
       jwcal sim expose lrs --instrument miri --subarray SLITLESSPRISM --tso --nints 20 --segments 2
-    """
+      jwcal sim expose guide --exp-type FGS_ACQ1
+      jwcal sim expose noisy --effects snowballs=3,ipc,flicker
+      jwcal sim expose irs2 --instrument nirspec --readpatt NRSIRS2RAPID --ngroups 5
+      jwcal sim expose latents --sequence 4 --effects persistence --readpatt DEEP8 --brightness 1
+    """  # noqa: D301 - click takes the backspace as it is
     import time
 
     from jwcal.core.errors import UsageError
     from jwcal.simulate.expose import expose
+    from jwcal.simulate.guider import MODES
 
     if full:
         if given["subarray"] or given["shape"]:
             raise UsageError("--full goes neither with --subarray nor with --shape")
         given["subarray"] = "FULL"
-    if given["corner"] and not given["shape"]:
+    guiding = (given["exp_type"] or "").upper() in MODES
+    if given["corner"] and not given["shape"] and not guiding:
         raise UsageError("--corner needs --shape")
+    count = given.pop("sequence")
     start = time.perf_counter()
+    if count is not None:
+        from jwcal.simulate.sequence import expose_sequence
+
+        whole = expose_sequence(out, count, references=not no_refs, full_references=full_refs, **given)
+        for case in whole["exposures"]:
+            _report(f"{out}/{case['folder']}", case, (time.perf_counter() - start) / count)
+        return
     case = expose(out, references=not no_refs, full_references=full_refs, **given)
+    _report(out, case, time.perf_counter() - start)
+
+
+def _report(out, case, seconds):
     ny, nx = case["shape"]
     click.echo(
         f"{out}: {case['detector']} {case['subarray']} {case['exp_type']} {case['readpatt']}, "
-        f"{case['nints']} x {case['ngroups']} x {ny} x {nx}, {time.perf_counter() - start:.1f} s"
+        f"{case['nints']} x {case['ngroups']} x {ny} x {nx}, {seconds:.1f} s"
     )
     for name in (part["uncal"] for part in case.get("segments", [case])):
         click.echo(f"  {name}")
@@ -130,9 +164,11 @@ def expose_command(out, full, no_refs, full_refs, **given):
 def score_command(products, truth, as_json, plot, overwrite):
     """Compare calibrated products with the truth they were simulated from.
 
-    Takes _rate, _rateints and ramp files, also of single segments.  For slopes: bias by flux with
-    its standard error, pulls, scatter; for all: completeness and false rate of the cosmic-ray
-    flags, saturation, flag counts, NaN that are not flagged.
+    Takes _rate, _rateints and ramp files, also of single segments, and _cal files of guiders.  For
+    slopes: bias by flux with its standard error, pulls, scatter; for all: completeness and false
+    rate of the cosmic-ray flags, saturation, flag counts, NaN that are not flagged.  Of simulated
+    effects: line noise, periodic noise and latents left, area and residual of large events; of
+    guide stars: flux and centroid.
     """
     from jwcal.simulate.score import as_text, score
 

@@ -1,17 +1,20 @@
 """Making a raw exposure with known truth and matching reference files."""
 
-import json
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from jwcal.core.errors import OutputError, UsageError
+from jwcal.core.errors import UsageError
 from jwcal.simulate import write
+from jwcal.simulate.case import make_folders, write_json
 from jwcal.simulate.detectors import catalogue, choose_detector
 from jwcal.simulate.detectors import region as find_region
-from jwcal.simulate.headers import Plan
+from jwcal.simulate.effects import Setting, build, check, parse
+from jwcal.simulate.guider import MODES as GUIDING
+from jwcal.simulate.guider_case import expose_guider
+from jwcal.simulate.headers import MJD_START, Plan
 from jwcal.simulate.pixels import pixels as draw_pixels
 from jwcal.simulate.ramp import Effects, RampMaker
 from jwcal.simulate.readout import timing as find_timing
@@ -79,14 +82,14 @@ def expose(
     shape=None,
     corner=None,
     readpatt=None,
-    nints=1,
-    ngroups=10,
+    nints=None,
+    ngroups=None,
     segments=1,
     zeroframe=False,
     tso=False,
     exp_type=None,
     seed=1,
-    cr_rate=0.01,
+    cr_rate=None,
     one_over_f=None,
     drift=None,
     brightness=None,
@@ -101,6 +104,10 @@ def expose(
     full_references=False,
     overwrite=False,
     threads=2,
+    effects="",
+    inverse=False,
+    history=None,
+    begin=None,
 ):
     """Simulate a raw exposure, its reference files and its truth.
 
@@ -119,6 +126,7 @@ def expose(
     readpatt : str, optional
         Official readout pattern; the fastest by default.
     nints, ngroups : int, optional
+        1 and 10, if the exposure type does not fix them.
     segments : int, optional
         Number of files the integrations are split into.
     zeroframe : bool, optional
@@ -129,7 +137,7 @@ def expose(
     seed : int, optional
         Noise, cosmic rays and drifts; the sky has `scene_seed`, the pixels `detector_seed`.
     cr_rate : float, optional
-        Fraction of the pixels hit in one integration.
+        Fraction of the pixels hit in one integration; 0.01, for guide-star functions 1e-4.
     one_over_f : float, optional
         Line-correlated noise, DN rms; small by default, zero without reference pixels.
     drift : float, optional
@@ -157,6 +165,15 @@ def expose(
         Replace files of an earlier case.
     threads : int, optional
         The result does not depend on it.
+    effects : str, optional
+        Further effects, see `jwcal.simulate.effects.parse`.
+    inverse : bool, optional
+        The linearity reference also holds the inverse polynomials.
+    history : dict, optional
+        What the exposure before left behind in the detector; changed.
+    begin : float, optional
+        Start, seconds after that of the first exposure; by default exposures follow each other
+        every 1728 s.
 
     Returns
     -------
@@ -171,14 +188,60 @@ def expose(
         If a file cannot be written.
     """
     out = Path(out)
+    if cr_rate is not None and not 0 <= cr_rate <= 1:
+        raise UsageError(f"the cosmic-ray rate is a fraction of the pixels, between 0 and 1, not {cr_rate}")
+    asked = parse(effects)
+    if (exp_type or "").upper() in GUIDING:
+        refused = {
+            "effects": asked or inverse,
+            "a subarray name": subarray,
+            "segments": segments > 1,
+            "a zero frame": zeroframe,
+            "a time series": tso,
+            "line noise": one_over_f is not None,
+            "a drift": drift is not None,
+            "a dither": any(dither),
+            "a frame divisor": frame_divisor,
+            "a gain factor": gain_factor != 1,
+        }
+        return expose_guider(
+            out,
+            exp_type,
+            [name for name, value in refused.items() if value],
+            {"instrument": instrument, "detector": detector},
+            {
+                "nints": nints,
+                "ngroups": ngroups,
+                "readpatt": readpatt,
+                "shape": shape,
+                "corner": corner,
+                "seed": seed,
+                "scene_seed": scene_seed,
+                "detector_seed": detector_seed,
+                "cr_rate": cr_rate,
+                "brightness": brightness,
+                "star_density": star_density,
+            },
+            references,
+            full_references,
+            overwrite,
+        )
+    nints, ngroups = 1 if nints is None else nints, 10 if ngroups is None else ngroups
+    cr_rate = 0.01 if cr_rate is None else cr_rate
     det = choose_detector(instrument, detector)
+    check(asked, det.instrument)
     type_name, mode = _exposure_type(det, exp_type, tso)
+    if subarray is None and shape is None and "IRS2" in (readpatt or "").upper():
+        subarray = "FULL"
     region = find_region(det, subarray, shape, corner)
     timing = find_timing(region, readpatt, ngroups, frame_divisor)
+    interleaved = timing.is_interleaved
+    if interleaved and (zeroframe or one_over_f is not None or drift is not None):
+        raise UsageError(f"{timing.pattern} has noise of its own (--effects flicker), and no zero frame")
+    if interleaved and not region.is_full:
+        raise UsageError(f"{timing.pattern} reads the whole detector, not {region.name}")
     if nints < 1:
         raise UsageError(f"an exposure needs at least one integration, not {nints}")
-    if not 0 <= cr_rate <= 1:
-        raise UsageError(f"the cosmic-ray rate is a fraction of the pixels, between 0 and 1, not {cr_rate}")
     bounds = segment_bounds(nints, segments)
     elements = {key.upper(): mode.get(key, det.get(key)) for key in ("filter", "pupil", "grating")}
     plan = Plan(
@@ -191,29 +254,56 @@ def expose(
         tso or mode.get("tso", False),
         zeroframe,
         tuple(dither),
+        begin,
     )
 
     pixels = draw_pixels(region, detector_seed)
+    if interleaved:
+        pixels.bad_reference[:] = False
     if brightness is None:
         brightness = max(1.0, 50.0 / timing.integration_time)
     scene = make_scene(
         region, mode["scene"], mode.get("axis", "x"), brightness, star_density, scene_seed, plan.dither
     )
     usable = _has_reference_lines(region, pixels)
-    effects = Effects(
+    light = scene.rate * pixels.efficiency
+    setting = Setting(
+        region,
+        timing,
+        pixels,
+        light,
+        nints,
+        seed,
+        (plan.start - MJD_START) * 86400,
+        plan.cycle,
+        {} if history is None else history,
+    )
+    extra = build(
+        {name: value for name, value in asked.items() if not (interleaved and name == "flicker")}, setting
+    )
+    readout = None
+    if interleaved:
+        from jwcal.simulate.irs2 import Interleaved
+
+        readout = Interleaved(setting, asked.get("flicker", 1.0))
+        extra += (readout,)
+        drift, usable = 0.0, False
+    strengths = Effects(
         cr_rate=cr_rate,
         one_over_f=one_over_f
         if one_over_f is not None
-        else (1.0 if region.is_full and not det.is_miri else 0.0),
+        else (1.0 if region.is_full and not det.is_miri and not interleaved else 0.0),
         drift=drift if drift is not None else (1.5 if usable else 0.05),
         odd_even=0.8 if usable else 0.0,
+        extra=extra,
     )
-    light = scene.rate * pixels.efficiency
-    maker = RampMaker(region, timing, pixels, light, nints, effects, seed, zeroframe, threads)
+    maker = RampMaker(region, timing, pixels, light, nints, strengths, seed, zeroframe, threads)
     names = [plan.file_name(k + 1 if segments > 1 else None) for k in range(segments)]
-    _make_folders(out, segments, references)
-    counts = _write_ramps(out, plan, maker, bounds, names, scene, light, gain_factor, seed, overwrite)
-    kinds = {}
+    make_folders(out, segments, references)
+    counts = _write_ramps(
+        out, plan, maker, bounds, names, scene, light, gain_factor, seed, overwrite, readout
+    )
+    paths = {}
     if references:
         whole = pixels_of_whole = None
         if full_references and not region.is_full:
@@ -231,12 +321,17 @@ def expose(
                 pixels if small else pixels_of_whole,
                 gain_factor,
                 overwrite,
+                inverse,
+                readout,
             )
-        kinds = {kind: f"refs/{name}" for kind, name in made.items()}
+        for effect in strengths.extra:
+            for kind, make in effect.references():
+                made[kind] = make(out / "refs", overwrite)
+        paths = {kind: f"refs/{name}" for kind, name in made.items()}
     case = {
         "uncal": names[0],
         "truth": "truth.fits",
-        "refs": kinds,
+        "refs": paths,
         "instrument": det.instrument,
         "detector": det.name,
         "subarray": region.name,
@@ -250,6 +345,10 @@ def expose(
         "crs": counts[0],
         "saturated": counts[1],
     }
+    if asked:
+        case["effects"] = asked
+    if history is not None:
+        case["start"], case["seconds"] = plan.start, plan.duration
     if segments > 1:
         case["segments"] = [
             {"uncal": name, "truth": f"seg{k + 1:03d}/truth.fits", "intstart": a, "intend": b}
@@ -260,35 +359,15 @@ def expose(
                 **case,
                 "uncal": f"../{names[k]}",
                 "nints": b - a + 1,
-                "refs": {kind: f"../{name}" for kind, name in kinds.items()},
+                "refs": {kind: f"../{name}" for kind, name in paths.items()},
             }
             own.pop("segments")
-            _write_json(out / f"seg{k + 1:03d}" / "case.json", own)
-    _write_json(out / "case.json", case)
+            write_json(out / f"seg{k + 1:03d}" / "case.json", own)
+    write_json(out / "case.json", case)
     return case
 
 
-def _make_folders(out, segments, references):
-    folders = [out]
-    if references:
-        folders.append(out / "refs")
-    if segments > 1:
-        folders += [out / f"seg{k + 1:03d}" for k in range(segments)]
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise OutputError(f"{folder}: cannot make the folder: {exc.strerror}") from None
-
-
-def _write_json(path, content):
-    try:
-        path.write_text(json.dumps(content, indent=1) + "\n")
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot write: {exc.strerror}") from None
-
-
-def _write_ramps(out, plan, maker, bounds, names, scene, light, gain_factor, seed, overwrite):
+def _write_ramps(out, plan, maker, bounds, names, scene, light, gain_factor, seed, overwrite, readout):
     """Write raw files and truth, integration by integration; return numbers of hits and clipped pixels."""
     pixels = maker.pixels
     gain = (pixels.gain / np.float32(gain_factor)).astype(np.float32)
@@ -305,7 +384,8 @@ def _write_ramps(out, plan, maker, bounds, names, scene, light, gain_factor, see
         raw, truths = [], [whole]
         for k, (first, last) in enumerate(bounds):
             handle = stack.enter_context(write.new_file(out / names[k], overwrite))
-            raw.append(write.RawFile(handle, plan, first, last, (k + 1, len(bounds)) if segmented else None))
+            segment = (k + 1, len(bounds)) if segmented else None
+            raw.append(write.RawFile(handle, plan, first, last, segment, readout))
             if segmented:
                 truths.append(truth_file(out / f"seg{k + 1:03d}" / "truth.fits", first, last))
         groups = np.empty((plan.timing.ngroups, *plan.region.shape), np.uint16)
@@ -319,5 +399,5 @@ def _write_ramps(out, plan, maker, bounds, names, scene, light, gain_factor, see
                 hits += integration.hits.size
                 saturated += int((integration.saturated >= 0).sum())
         for truth in truths:
-            truth.finish()
+            truth.finish(maker.effects.extra)
     return hits, saturated

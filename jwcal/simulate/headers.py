@@ -35,6 +35,8 @@ class Plan:
     tso, zeroframe : bool
     dither : tuple of float
         Shift of the pointing in pixels.
+    begin : float or None
+        Start, seconds after that of the first exposure.
     """
 
     region: Any
@@ -46,10 +48,13 @@ class Plan:
     tso: bool
     zeroframe: bool
     dither: tuple
+    begin: float | None = None
 
     @property
     def start(self):
         """Start of the exposure, MJD."""
+        if self.begin is not None:
+            return MJD_START + self.begin / 86400
         return MJD_START + 0.02 * (self.exposure - 1)
 
     @property
@@ -72,7 +77,8 @@ def _iso(mjd):
     return datetime(1858, 11, 17) + timedelta(days=mjd)  # noqa: DTZ001 - headers hold plain UTC
 
 
-def _fill(header, values):
+def fill(header, values):
+    """Set keywords, with their official comments; None means no keyword."""
     from jwcal.core.exposure import keywords
 
     known = keywords()
@@ -213,11 +219,15 @@ def primary_header(plan, segment=None):
         "APERNAME": det["apername"],
         "PPS_APER": det["apername"],
     }
+    if timing.pattern.startswith("FASTGRPAVG"):
+        values["MIRNFRMS"] = timing.nframes // timing.divisor
+    if timing.is_interleaved:
+        values |= {"NRS_NORM": 16, "NRS_REF": 4, "NOUTPUTS": 5}
     if plan.exp_type == "NRS_FIXEDSLIT":
         values["FXD_SLIT"] = "S200A1"
     elif plan.exp_type == "NRS_BRIGHTOBJ":
         values["FXD_SLIT"] = "S1600A1"
-    return _fill(Header(), values)
+    return fill(Header(), values)
 
 
 def science_header(plan):
@@ -237,7 +247,7 @@ def science_header(plan):
     angle = math.radians(roll + det["v3i_yang"])
     dec = _TARGET[1] + plan.dither[1] * scale
     ra = _TARGET[0] - plan.dither[0] * scale / math.cos(math.radians(dec))
-    return _fill(
+    return fill(
         Header(),
         {
             "EXTNAME": "SCI",
@@ -281,7 +291,7 @@ def reference_header(kind, model, region, extra):
     """
     from jwcal.core.header import Header
 
-    return _fill(
+    return fill(
         Header(),
         {
             "DATE": "2024-01-01T00:00:00.000",

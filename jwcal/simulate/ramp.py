@@ -41,6 +41,8 @@ class Effects:
         Offset between odd and even columns (rows in the mid infrared), DN rms.
     transients : bool
         First-frame, last-frame, reset and after-reset effects of the mid infrared.
+    extra : tuple of jwcal.simulate.effects.Effect
+        What else was asked for, in the order of the light's way to the file.
     """
 
     cr_rate: float = 0.01
@@ -48,6 +50,7 @@ class Effects:
     drift: float = 1.5
     odd_even: float = 0.8
     transients: bool = True
+    extra: tuple = ()
 
 
 @dataclass
@@ -181,6 +184,10 @@ class RampMaker:
         self._limit = linearise(pixels.full_well, pixels.coefficients)
         self._rows = max(4, _BAND_PIXELS // region.nx)
         self._drift = self._walk()
+        extra = effects.extra
+        self._collecting = [e for e in extra if e.collects]
+        self._coupling = [e for e in extra if e.couples]
+        self._adding = [e for e in extra if e.adds]
 
     def _rng(self, *key):
         return np.random.Generator(np.random.SFC64([self.seed, *key]))
@@ -237,17 +244,41 @@ class RampMaker:
         )
         electronics = self._electronics(i)
         starts = range(0, region.ny, self._rows)
+        for effect in self.effects.extra:
+            effect.begin(i)
+        whole = None
+        if self._collecting or self._coupling:
+            whole = np.zeros((2, *shape), np.float32)
+        bands = [self._band(i, start, electronics, hits, groups, zero, saturated, whole) for start in starts]
 
-        def work(start):
-            self._band(i, start, electronics, hits, groups, zero, saturated)
+        def to_the_end(band):
+            for _ in band:
+                pass
 
-        if self.threads > 1 and len(starts) > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(work, starts))
-        else:
-            for start in starts:
-                work(start)
+        with ThreadPoolExecutor(self.threads) as pool:
+            run = pool.map if self.threads > 1 and len(starts) > 1 else map
+            if whole is None:
+                list(run(to_the_end, bands))
+            else:
+                self._in_step(i, bands, whole, run)
+        for effect in self.effects.extra:
+            effect.end(i)
         return Integration(i, groups, zero, saturated, self._hit_table(i, hits))
+
+    def _in_step(self, i, bands, whole, run):
+        """Run the bands in step; between them act what needs neighbours."""
+        charge, signal = whole
+        while True:
+            reached = list(run(lambda band: next(band, None), bands))
+            if reached[0] is None:
+                return
+            frame, frames = reached[0]
+            if frames:
+                for effect in self._collecting:
+                    effect.collect(i, frame, frames * self.timing.tframe, charge)
+            else:
+                for effect in self._coupling:
+                    effect.couple(signal)
 
     def _hit_table(self, i, hits):
         frame, y, x, charge, primary = hits
@@ -277,8 +308,13 @@ class RampMaker:
             out[(-(rows.start + self.region.y0)) % 2 :: 2] -= 20
         return out
 
-    def _band(self, i, start, electronics, hits, groups, zero, saturated):
-        """Simulate a band of rows of one integration."""
+    def _band(self, i, start, electronics, hits, groups, zero, saturated, whole):
+        """Simulate a band of rows of one integration, frame by frame.
+
+        With `whole` (charge and signal of the frame) it waits, and yields, when all bands have
+        collected the charge of a frame (frame, number of frames) and when all have turned it into
+        a signal (frame, 0).
+        """
         region, timing, pixels = self.region, self.timing, self.pixels
         rng = self._rng(_PIXEL, i, start)
         rows = slice(start, min(start + self._rows, region.ny))
@@ -299,7 +335,8 @@ class RampMaker:
         hit_frame, hit_y, hit_x = hits[0][inside], hits[1][inside] - rows.start, hits[2][inside]
         hit_charge = hits[3][inside]
         edges = np.searchsorted(hit_frame, np.arange(timing.total_frames + 1))
-        charge = np.zeros(shape, np.float32)
+        charge = np.zeros(shape, np.float32) if whole is None else whole[0, rows]
+        charge[:] = 0
         total = np.zeros(shape, np.float32)
         frame = 0
         for g in range(timing.ngroups):
@@ -308,6 +345,8 @@ class RampMaker:
                 charge += rng.poisson(light)
                 now = slice(edges[frame], edges[frame + 1])
                 charge[hit_y[now], hit_x[now]] += hit_charge[now]
+                if self._collecting:
+                    yield frame, 1
                 linear = charge * inverse_gain
                 linear += pedestal
                 clipped = linear >= limit
@@ -315,6 +354,10 @@ class RampMaker:
                 if clipped.any():
                     first = saturated[rows]
                     first[clipped & (first < 0)] = g
+                if self._coupling:
+                    whole[1, rows] = signal
+                    yield frame, 0
+                    signal[:] = whole[1, rows]
                 signal += pixels.bias[rows]
                 if region.detector.is_miri:
                     signal += np.where(parity[:, None] == 0, across[0][frame], across[1][frame])
@@ -326,6 +369,8 @@ class RampMaker:
                     signal += line[rows] if region.fast_is_x else line
                 if transient is not None:
                     signal += transient
+                for effect in self._adding:
+                    effect.add(i, frame, rows, signal)
                 noise = rng.standard_normal(shape, dtype=np.float32)
                 noise *= read_noise
                 signal += noise
@@ -349,6 +394,8 @@ class RampMaker:
                     now = slice(edges[frame], edges[frame + 1])
                     charge[hit_y[now], hit_x[now]] += hit_charge[now]
                     frame += 1
+                if self._collecting:
+                    yield frame - 1, timing.groupgap
 
 
 def dark_factor(detector, i):

@@ -40,6 +40,11 @@ class Timing:
     nsamples: int
 
     @property
+    def is_interleaved(self):
+        """Whether reference pixels are read among the others (IRS2)."""
+        return "IRS2" in self.pattern
+
+    @property
     def tgroup(self):
         """Time between groups [s]."""
         return self.tframe * (self.nframes + self.groupgap)
@@ -48,6 +53,22 @@ class Timing:
     def total_frames(self):
         """Frames of an integration, dropped ones between groups included."""
         return self.ngroups * self.nframes + (self.ngroups - 1) * self.groupgap
+
+    def group_of_frames(self):
+        """Group of every frame of an integration.
+
+        Returns
+        -------
+        list of int
+            -1 for a dropped frame.
+        """
+        period = self.nframes + self.groupgap
+        return [f // period if f % period < self.nframes else -1 for f in range(self.total_frames)]
+
+    def group_of(self, frame):
+        """Group that is the first to see what happens in a frame."""
+        group, within = divmod(frame, self.nframes + self.groupgap)
+        return group + (within >= self.nframes)
 
     @property
     def integration_time(self):
@@ -95,6 +116,16 @@ def frame_time(region, slow=False):
     return _seconds((columns + 12) * (lines + (1 if det.instrument == "nirspec" else 2)))
 
 
+def interleaved_frame_time():
+    """Time [s] of a frame of the interleaved readout (IRS2): 712 clocks a line, 714 at the end.
+
+    References
+    ----------
+    Rauscher et al. 2017, PASP 129 105003.
+    """
+    return _seconds(712 * 2048 + 714)
+
+
 def timing(region, pattern=None, ngroups=10, divisor=None):
     """Find the sampling of a region by a readout pattern.
 
@@ -130,4 +161,5 @@ def timing(region, pattern=None, ngroups=10, divisor=None):
     if divisor is not None and divisor < 1:
         raise UsageError(f"the frame divisor must be positive, not {divisor}")
     slow = name.startswith("SLOW")
-    return Timing(name, nframes, gap, divisor or nframes, ngroups, frame_time(region, slow), 9 if slow else 1)
+    tframe = interleaved_frame_time() if "IRS2" in name else frame_time(region, slow)
+    return Timing(name, nframes, gap, divisor or nframes, ngroups, tframe, 9 if slow else 1)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from jwcal.core.dq import DQ, MEANING
+from jwcal.simulate.pixels import linearise
 from jwcal.simulate.ramp import dark_factor
 
 _FLAGS = (
@@ -182,6 +183,41 @@ def planes(kind, region, timing, pixels):
     if kind == "reset":
         return {"SCI": pixels.reset, "DQ": none}
     raise ValueError(f"no reference file of kind {kind!r}")
+
+
+def inverse(pixels, order=6):
+    """Polynomials from linear to measured signal.
+
+    Parameters
+    ----------
+    pixels : jwcal.simulate.pixels.Pixels
+    order : int, optional
+        Highest power.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (order + 1, ny, nx): the INV_COEFFS of a linearity file.  Least squares over the
+        range of every pixel, good to a few hundredths of a DN.
+    """
+    c, well = pixels.coefficients.astype(float), pixels.full_well.astype(float)
+    nodes = 0.5 * (1 - np.cos(np.pi * (np.arange(24) + 0.5) / 24))
+    top = linearise(well, c)
+    out = np.zeros((order + 1, *well.shape))
+    normal = np.zeros((*well.shape, order, order))
+    right = np.zeros((*well.shape, order))
+    powers = np.arange(1, order + 1)
+    for node in nodes:
+        measured = node * well
+        x = (linearise(measured, c) / top)[..., None] ** powers
+        normal += x[..., :, None] * x[..., None, :]
+        right += x * measured[..., None]
+    solution = np.linalg.solve(normal, right[..., None])[..., 0]
+    out[1:] = np.moveaxis(solution / top[..., None] ** powers, -1, 0)
+    out[2:, pixels.reference] = 0
+    out[1, pixels.reference] = 1
+    out[:, pixels.undefined["linearity"]] = np.nan
+    return out.astype(np.float32)
 
 
 def extra_keywords(kind, region, timing, gain_factor=1.0):

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from jwcal.core.dq import DQ, names
 from jwcal.core.errors import DataError, InputError
+from jwcal.simulate import score_effects
+from jwcal.simulate.score_guider import is_guider, line_of, score_guider
 
 FLUX_QUANTILES = (0, 0.5, 0.9, 0.99, 0.999, 1)
 SNR_EDGES = (0, 3, 4, 5, 6, 8, 12, 30, np.inf)
@@ -33,6 +36,10 @@ class Truth:
     visible : numpy.ndarray
         bool: hits between two usable groups of a good pixel, before saturation.
     ngroups : int
+    integrations : slice or None
+        Which of the file's integrations these are.
+    gain, read_noise : numpy.ndarray or None
+        float32 (ny, nx): electrons per DN; electrons, of one frame.
     """
 
     rate: np.ndarray
@@ -42,6 +49,9 @@ class Truth:
     snr: np.ndarray
     visible: np.ndarray
     ngroups: int
+    integrations: Any = None
+    gain: Any = None
+    read_noise: Any = None
 
     @property
     def hit(self):
@@ -105,11 +115,25 @@ def read_truth(path, first=None, last=None):
         & ((clipped < 0) | (group < clipped))
         & good[y, x]
     )
-    return Truth(rate, good, saturated, hits, hits["AMP_E"] / noise, visible, ngroups)
+    return Truth(
+        rate, good, saturated, hits, hits["AMP_E"] / noise, visible, ngroups, slice(a, b), gain, read_noise
+    )
 
 
-def _pulls(pull):
-    """Moments of normalised residuals."""
+def pulls(pull):
+    """Moments of normalised residuals.
+
+    Parameters
+    ----------
+    pull : numpy.ndarray
+        Any shape; NaN is left out.
+
+    Returns
+    -------
+    dict
+        ``n``; if not zero also ``mean``, ``std``, ``median``, ``sigma68``, ``beyond5`` and
+        ``histogram`` (counts between `HISTOGRAM_EDGES`).
+    """
     pull = pull[np.isfinite(pull)]
     if pull.size == 0:
         return {"n": 0}
@@ -125,8 +149,21 @@ def _pulls(pull):
     }
 
 
-def _flux_bins(rate, truth, error, use):
-    """Bias, scatter and pulls of the pixels of `use`, by true flux."""
+def flux_bins(rate, truth, error, use):
+    """Bias, scatter and pulls by true flux.
+
+    Parameters
+    ----------
+    rate, truth, error : numpy.ndarray
+        DN/s, same shape.
+    use : numpy.ndarray
+        bool: pixels to take.
+
+    Returns
+    -------
+    list of dict
+        Bins between `FLUX_QUANTILES` of the true flux.
+    """
     flux = truth[use]
     if flux.size == 0:
         return []
@@ -139,7 +176,7 @@ def _flux_bins(rate, truth, error, use):
             continue
         mean = float(flux[inside].mean())
         scale = mean if mean > 0 else np.nan
-        pulls = _pulls(residual[inside] / sigma[inside])
+        moments = pulls(residual[inside] / sigma[inside])
         rows.append(
             {
                 "from": float(low),
@@ -150,9 +187,9 @@ def _flux_bins(rate, truth, error, use):
                 "bias_error": float(residual[inside].std() / np.sqrt(inside.sum()) / scale),
                 "scatter": float(residual[inside].std()),
                 "error": float(np.sqrt((sigma[inside] ** 2.0).mean())),
-                "pull_mean": pulls["mean"],
-                "pull_std": pulls["std"],
-                "pull_sigma68": pulls["sigma68"],
+                "pull_mean": moments["mean"],
+                "pull_std": moments["std"],
+                "pull_sigma68": moments["sigma68"],
             }
         )
     return rows
@@ -286,11 +323,11 @@ def score_rates(rate, error, dq, truth):
             "good_rejected": int((good & ~use).sum()),
             "nan_not_flagged": int((~finite & ((dq & _DNU) == 0)).sum()),
         },
-        "flux": _flux_bins(rate, flux, error, clean),
+        "flux": flux_bins(rate, flux, error, clean),
         "pulls": {
-            "clean": _pulls(pull[clean]),
-            "hit": _pulls(pull[use & hit & ~clipped]),
-            "saturated": _pulls(pull[use & clipped]),
+            "clean": pulls(pull[clean]),
+            "hit": pulls(pull[use & hit & ~clipped]),
+            "saturated": pulls(pull[use & clipped]),
         },
         "saturation": {
             "clipped": int((clipped & good).sum()),
@@ -350,14 +387,15 @@ def score(product, truth):
     Parameters
     ----------
     product : str
-        A ``_rate``, ``_rateints`` or ramp file.
+        A ``_rate``, ``_rateints`` or ramp file, or a ``_cal`` file of a guide-star function.
     truth : str
         ``truth.fits`` of the exposure; products of a segment are compared with their part of it.
 
     Returns
     -------
     dict
-        ``file``, ``kind`` (rate, rateints or ramp) and what `score_rates` or `score_ramp` gives.
+        ``file``, ``kind`` (rate, rateints, ramp or guider) and what `score_rates`, `score_ramp` or
+        `jwcal.simulate.score_guider.score_guider` gives; ``effects`` if the truth has any.
 
     Raises
     ------
@@ -370,14 +408,26 @@ def score(product, truth):
 
     with open_fits(str(product)) as f:
         header = f.primary.header
+        if is_guider(truth):
+            if "SCI" not in f or len(f["SCI"].shape) != 3 or "ERR" not in f or "DQ" not in f:
+                raise InputError(f"{product}: not a calibrated guide-star product (needs SCI, ERR and DQ)")
+            planes = [f[name].read() for name in ("SCI", "ERR", "DQ")]
+            result = _named(product, score_guider, header, *planes, truth)
+            return {"file": str(product), "kind": "guider", **result}
         part = read_truth(truth, header.get("INTSTART"), header.get("INTEND"))
+        known = score_effects.read(truth, part.integrations)
         ndim = len(f["SCI"].shape) if "SCI" in f else 0
         if ndim == 4 and "GROUPDQ" in f:
-            kind, result = "ramp", _named(product, score_ramp, f["GROUPDQ"].read(), part)
+            group_dq = f["GROUPDQ"].read()
+            kind, result = "ramp", _named(product, score_ramp, group_dq, part)
+            if known:
+                result["effects"] = score_effects.of_ramps(known, group_dq)
         elif ndim in {2, 3} and "ERR" in f and "DQ" in f:
             planes = [f[name].read() for name in ("SCI", "ERR", "DQ")]
             kind = "rate" if ndim == 2 else "rateints"
             result = _named(product, score_rates, *planes, part)
+            if known:
+                result["effects"] = score_effects.of_slopes(known, planes[0], planes[1], planes[2], part)
         else:
             raise InputError(
                 f"{product}: not a _rate, _rateints or ramp product (needs SCI with ERR and DQ, or GROUPDQ)"
@@ -426,18 +476,21 @@ def as_text(result):
                 f"{row['pull_mean']:11.3f} {row['pull_std']:6.3f} {row['pull_sigma68']:8.3f}"
             )
         lines.append("")
-        for name, pulls in result["pulls"].items():
-            if pulls["n"]:
+        for name, moments in result["pulls"].items():
+            if moments["n"]:
                 lines.append(
-                    f"  pulls {name:<10} {pulls['n']:8d} pixels   mean {pulls['mean']:7.3f}   "
-                    f"std {pulls['std']:6.3f}   sigma68 {pulls['sigma68']:6.3f}   "
-                    f"beyond 5 {pulls['beyond5']:.2g}"
+                    f"  pulls {name:<10} {moments['n']:8d} pixels   mean {moments['mean']:7.3f}   "
+                    f"std {moments['std']:6.3f}   sigma68 {moments['sigma68']:6.3f}   "
+                    f"beyond 5 {moments['beyond5']:.2g}"
                 )
-    saturation = result["saturation"]
-    lines.append(
-        f"  saturated  {saturation['clipped']} clipped, {saturation['flagged']} of them flagged in time, "
-        f"{saturation['flagged_not_clipped']} others flagged"
-    )
+    if "star" in result:
+        lines.append(line_of(result["star"]))
+    if "saturation" in result:
+        saturation = result["saturation"]
+        lines.append(
+            f"  saturated  {saturation['clipped']} clipped, {saturation['flagged']} of them flagged in time, "
+            f"{saturation['flagged_not_clipped']} others flagged"
+        )
     if "jumps" in result:
         jumps = result["jumps"]
         lines += ["", "  cosmic rays by S/N    hits   found"]
@@ -451,5 +504,7 @@ def as_text(result):
         ):
             if jumps[key] is not None:
                 lines.append(f"  {text:<28} {jumps[key]:.4g}")
+    if result.get("effects"):
+        lines += ["", *score_effects.lines_of(result["effects"])]
     lines += ["", "  flags  " + "  ".join(f"{name} {count}" for name, count in result["flags"].items())]
     return "\n".join(lines)

@@ -67,10 +67,13 @@ class RawFile:
         1-based, inclusive.
     segment : tuple of int or None
         Segment number and number of segments.
+    readout : jwcal.simulate.irs2.Interleaved or None
+        Adds what it reads beside the pixels.
     """
 
-    def __init__(self, out, plan, first, last, segment=None):
-        shape = (last - first + 1, plan.timing.ngroups, *plan.region.shape)
+    def __init__(self, out, plan, first, last, segment=None, readout=None):
+        frame = plan.region.shape if readout is None else readout.raw_shape
+        shape = (last - first + 1, plan.timing.ngroups, *frame)
         out.add(headers.primary_header(plan, segment and (*segment, first, last)))
         self._science = out.add(headers.science_header(plan), shape, np.uint16)
         self._zero = None
@@ -79,13 +82,16 @@ class RawFile:
         out.add_table("GROUP", headers.group_times(plan, first, last))
         out.add_table("INT_TIMES", headers.integration_times(plan, first, last))
         out.add_table("ASDF", asdf_table())
-        self._first = first - 1
+        self._first, self._readout = first - 1, readout
         self._box = (0, shape[2], 0, shape[3])
 
     def write(self, integration):
         """Write an `jwcal.simulate.ramp.Integration`."""
         k = integration.index - self._first
-        self._science.write_tile(self._box, integration.groups, index=(k,))
+        groups = integration.groups
+        if self._readout is not None:
+            groups = self._readout.interleave(groups, self._readout.references_read)
+        self._science.write_tile(self._box, groups, index=(k,))
         if self._zero is not None:
             self._zero.write_tile(self._box, integration.zeroframe, index=(k,))
 
@@ -144,6 +150,7 @@ class TruthFile:
         add_image(out, "READ_E", pixels.read_noise, "electrons")
         self._out, self._stars, self._hits = out, stars, []
         self._first, self._box = first - 1, (0, region.ny, 0, region.nx)
+        self._last = last
 
     def write(self, integration):
         """Note an `jwcal.simulate.ramp.Integration`."""
@@ -153,13 +160,21 @@ class TruthFile:
         hits["INT"] = k
         self._hits.append(hits)
 
-    def finish(self):
-        """Write the tables."""
+    def finish(self, effects=()):
+        """Write the tables, and what the effects know."""
         self._out.add_table("CRS", np.concatenate(self._hits) if self._hits else np.zeros(0, HIT))
         self._out.add_table("STARS", self._stars)
+        for effect in effects:
+            for name, array, unit in effect.truth(self._first + 1, self._last):
+                if array.dtype.names:
+                    self._out.add_table(name, array)
+                else:
+                    add_image(self._out, name, array, unit)
 
 
-def write_reference(folder, kind, region, timing, pixels, gain_factor=1.0, overwrite=False):
+def write_reference(
+    folder, kind, region, timing, pixels, gain_factor=1.0, overwrite=False, inverse=False, readout=None
+):
     """Write one reference file of a detector.
 
     Parameters
@@ -174,6 +189,10 @@ def write_reference(folder, kind, region, timing, pixels, gain_factor=1.0, overw
     gain_factor : float, optional
         GAINFACT of the gain file.
     overwrite : bool, optional
+    inverse : bool, optional
+        Add the inverse polynomials to the linearity file.
+    readout : jwcal.simulate.irs2.Interleaved or None
+        Readout whose mask and bias also hold its reference pixels.
 
     Returns
     -------
@@ -191,6 +210,10 @@ def write_reference(folder, kind, region, timing, pixels, gain_factor=1.0, overw
             if kind == "dark":
                 _add_dark(out, region, timing, pixels)
             arrays = references.planes(kind, region, timing, pixels)
+            if inverse and kind == "linearity":
+                arrays = {"COEFFS": arrays["COEFFS"], "INV_COEFFS": references.inverse(pixels), **arrays}
+            if readout is not None and kind in {"mask", "superbias"}:
+                arrays = readout.interleaved_reference(kind, arrays)
             for name, array in arrays.items():
                 add_image(out, name, array)
             if "DQ" in arrays:
