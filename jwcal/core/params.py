@@ -22,7 +22,7 @@ _FOREIGN = {
 class Layers:
     """Values by step and parameter in layers of rising precedence.
 
-    The order is: default, parameter reference file, site file, ``-p`` file, command line.
+    The order is: default, parameter reference file, site file, recipe, ``-p`` file, command line.
     """
 
     def __init__(self):
@@ -144,29 +144,13 @@ def read_pars(path):
     UsageError
         If it is not such a file.
     """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    def plain(loader, _suffix, node):
-        if isinstance(node, yaml.MappingNode):
-            return loader.construct_mapping(node, deep=True)
-        if isinstance(node, yaml.SequenceNode):
-            return loader.construct_sequence(node, deep=True)
-        return loader.construct_scalar(node)
-
-    Loader.add_multi_constructor("", plain)
     try:
         text = Path(path).read_bytes()
-        if not text.startswith(b"#ASDF"):
-            raise UsageError(f"{path}: not an ASDF file")
-        end = text.find(b"\n...")
-        tree = yaml.load(text[: end if end > 0 else None].decode("utf-8"), Loader)  # noqa: S506 - a SafeLoader
     except OSError as exc:
         raise UsageError(f"{path}: {exc.strerror or exc}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise UsageError(f"{path}: {' '.join(str(exc).split())}") from None
+    if not text.startswith(b"#ASDF"):
+        raise UsageError(f"{path}: not an ASDF file")
+    tree = plain_tree(text, path, UsageError)
     if not isinstance(tree, dict) or "parameters" not in tree:
         raise UsageError(f"{path}: not a parameter reference file")
     out: dict = {}
@@ -265,3 +249,40 @@ def dump(step, values, origins):
         )
         lines.append(f"{p.name} = {text}  # {note}")
     return "\n".join(lines) + "\n"
+
+
+def plain_tree(text, label, error):
+    """Read the YAML tree at the beginning of an ASDF file, with its tags ignored.
+
+    Parameters
+    ----------
+    text : bytes
+        The file, or as much of it as holds the tree.
+    label : str
+        Name for messages.
+    error : type
+        What to raise if the tree cannot be read.
+
+    Returns
+    -------
+    object
+        Dicts, lists, numbers and text.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def plain(loader, _suffix, node):
+        if isinstance(node, yaml.MappingNode):
+            return loader.construct_mapping(node, deep=True)
+        if isinstance(node, yaml.SequenceNode):
+            return loader.construct_sequence(node, deep=True)
+        return loader.construct_scalar(node)
+
+    Loader.add_multi_constructor("", plain)
+    end = text.find(b"\n...")
+    try:
+        return yaml.load(text[: end if end > 0 else None].decode("utf-8"), Loader)  # noqa: S506 - a SafeLoader
+    except (UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise error(f"{label}: {' '.join(str(exc).split())}") from None

@@ -1,11 +1,16 @@
 """Reference files: open, check against the exposure, cut to its frame, translate their flags."""
 
+from typing import Any
+
 import numpy as np
 
 from jwcal.core import dq as dqbits
 from jwcal.core.errors import InputError, JwcalError, ReferenceFileError
+from jwcal.core.stripes import DETECTOR_SIZE, runs, stripe_lines
 
 _WILD = {"", "N/A", "ANY", "*"}
+# Longer frames hold interleaved reference pixels (IRS2).
+LONGEST_SIDE = 2048
 
 # Planes that are one image in files of these types.
 _IMAGES = {
@@ -37,18 +42,22 @@ class ReferenceFile:
     """
 
     def __init__(self, kind, path, exposure=None):
+        from jwcal.core.asdf_file import AsdfFile, is_asdf
         from jwcal.core.fits import open_fits
 
         self.kind, self.path = kind, str(path)
         try:
-            self.fits = open_fits(self.path)
+            self.fits: Any = (AsdfFile if is_asdf(self.path) else open_fits)(self.path)
         except InputError as exc:
             raise ReferenceFileError(f"{kind.upper()} reference: {exc}") from None
         self.header = self.fits.primary.header
-        self.frame = self.origin = None
+        self.frame: Any = None
+        self.origin: Any = None
+        self.stripes: Any = None
         self._pairs = False
         self._offsets = {}
         if exposure is not None:
+            self.stripes = stripe_lines(exposure.meta, exposure.frame)
             self.frame, self.origin = exposure.frame, exposure.substrt
             self._check(exposure)
 
@@ -89,6 +98,34 @@ class ReferenceFile:
         """Rows of a table extension as a structured array, or None."""
         return self.fits[name].table() if name in self.fits else None
 
+    def reframe(self, frame):
+        """See the file in a frame at the corner of the detector instead of that of the exposure.
+
+        Parameters
+        ----------
+        frame : (int, int)
+            Rows and columns.
+        """
+        self.frame, self.origin = frame, (0, 0)
+        self._offsets = {}
+
+    def tree(self):
+        """Tree of an ASDF reference.
+
+        Raises
+        ------
+        ReferenceFileError
+            If the file is not ASDF or cannot be read.
+        """
+        from jwcal.core.asdf_file import AsdfFile
+
+        if not isinstance(self.fits, AsdfFile):
+            self._fail(f"is no ASDF file; {self.kind.upper()} references are")
+        try:
+            return self.fits.tree
+        except InputError as exc:
+            raise ReferenceFileError(str(exc)) from None
+
     def offset(self, name):
         """(y, x) of the exposure's frame in this plane.
 
@@ -107,7 +144,15 @@ class ReferenceFile:
             self._fail(f"{name} is not an image")
         ny, nx = shape[-2:]
         frame = self.frame or (ny, nx)
+        if (max(ny, nx) > LONGEST_SIDE) != (max(frame) > LONGEST_SIDE):
+            kinds = "traditional", "IRS2 (interleaved)"
+            self._fail(
+                f"{name} of {ny} x {nx} pixels is for the {kinds[max(ny, nx) > LONGEST_SIDE]} readout; the exposure"
+                f" of {frame[0]} x {frame[1]} pixels is {kinds[max(frame) > LONGEST_SIDE]}"
+            )
         start = (self.get("SUBSTRT2"), self.get("SUBSTRT1"))
+        if self._is_striped(name):
+            return self._find_fast_offset(name)
         known = all(isinstance(s, int) and s > 0 for s in start)
         if known and self.origin is not None:
             off = (self.origin[0] - (start[0] - 1), self.origin[1] - (start[1] - 1))
@@ -121,6 +166,39 @@ class ReferenceFile:
                 f"{frame[0]} x {frame[1]} pixels at ({(self.origin or (0, 0))[1] + 1}, {(self.origin or (0, 0))[0] + 1})"
             )
         return off
+
+    def _is_striped(self, name):
+        """Whether a plane, not being in the frame of the exposure, is put together from stripes."""
+        return self.stripes is not None and self.shape(name)[-2:] != self.frame
+
+    def _find_fast_offset(self, name):
+        axis = self.stripes[0]
+        shape, frame = self.shape(name)[-2:], self.frame
+        start = self.get("SUBSTRT1" if axis == 0 else "SUBSTRT2")
+        off = [0, 0]
+        off[1 - axis] = self.origin[1 - axis] - (start - 1 if isinstance(start, int) and start > 0 else 0)
+        if shape[axis] != DETECTOR_SIZE or not 0 <= off[1 - axis] <= shape[1 - axis] - frame[1 - axis]:
+            self._fail(
+                f"{name} of {shape[0]} x {shape[1]} pixels does not cover the stripes of the exposure's"
+                f" {frame[0]} x {frame[1]} pixels"
+            )
+        return tuple(off)
+
+    def _read_stripes(self, hdu, box, index, out):
+        """Read a box piece by piece; it is shifted along the fast axis already."""
+        axis, lines = self.stripes
+        start, stop = box[2 * axis : 2 * axis + 2]
+        lines = lines[start:stop]
+        parts = []
+        for a, b in runs(lines):
+            part = list(box)
+            part[2 * axis : 2 * axis + 2] = int(lines[a]), int(lines[a]) + b - a
+            parts.append(hdu.read(index=index or None, box=tuple(part)))
+        array = np.concatenate(parts, axis=axis - 2)
+        if out is None:
+            return array
+        out[...] = array
+        return out
 
     def read(self, name, box=None, index=(), dtype=None, out=None):
         """Read a plane, cut to a box of the exposure's frame.
@@ -150,7 +228,10 @@ class ReferenceFile:
             box = (0, ny, 0, nx)
         box = (box[0] + dy, box[1] + dy, box[2] + dx, box[3] + dx)
         try:
-            array = hdu.read(index=index or None, box=box, out=out)
+            if self._is_striped(name):
+                array = self._read_stripes(hdu, box, index, out)
+            else:
+                array = hdu.read(index=index or None, box=box, out=out)
         except JwcalError as exc:
             raise ReferenceFileError(str(exc)) from None
         if name.startswith("DQ") or name.endswith("DQ"):

@@ -3,17 +3,18 @@
 import logging
 
 from jwcal.core.errors import ReferenceFileError
-from jwcal.core.step import Ref, step
+from jwcal.core.step import Param, Ref, step
 from jwcal.detector1._shared import flags_or_zero
+from jwcal.detector1.read_times import read_times
 from jwcal.kernels.linearity import MAX_COEFFS, correct_linearity, correct_linearity_reads
 
 log = logging.getLogger(__name__)
 
 
-def _load(ref, box, nframe):
+def _load(ref, box, reads):
     return {
         "COEFFS": ref.read("COEFFS", box, dtype="f4"),
-        "INV_COEFFS": ref.read("INV_COEFFS", box, dtype="f4") if nframe else None,
+        "INV_COEFFS": ref.read("INV_COEFFS", box, dtype="f4") if reads else None,
         "DQ": ref.read("DQ", box, dtype="u4") if "DQ" in ref else None,
     }
 
@@ -32,6 +33,14 @@ def _load(ref, box, nframe):
             load=_load,
         )
     ],
+    params=[
+        Param(
+            "count_gaps",
+            bool,
+            False,
+            "Correct averaged groups at the times of their reads; the official package leaves dropped frames out.",
+        ),
+    ],
     changes=("SCI", "ZEROFRAME", "PIXELDQ"),
     uses=("SCI", "GROUPDQ", "ZEROFRAME", "PIXELDQ"),
 )
@@ -46,7 +55,9 @@ def linearity(tile, refs, p):
     Where the reference has INV_COEFFS and groups average several frames, the frames behind
     each group are modelled, corrected one by one and averaged again, because the polynomial of
     an average is not the average of the polynomial.  Exposures of one group, in which no slope
-    can be seen, are corrected group by group.
+    can be seen, and those whose groups have read times of their own are corrected group by group.
+    Unless ``count_gaps`` is set the frames of successive groups are taken to follow each other without
+    the dropped ones, as the official package has it, which makes the slope too steep.
 
     Errors: exit 4 when the reference has less than 2 or more than 16 coefficients.
 
@@ -56,7 +67,7 @@ def linearity(tile, refs, p):
     arrays = (tile["SCI"], tile["GROUPDQ"], tile["PIXELDQ"], tile.get("ZEROFRAME"), ref["COEFFS"])
     dq = flags_or_zero(tile, ref["DQ"])
     if tile.plan:
-        correct_linearity_reads(*arrays, ref["INV_COEFFS"], dq, tile.plan)
+        correct_linearity_reads(*arrays, ref["INV_COEFFS"], dq, *tile.plan)
     else:
         correct_linearity(*arrays, dq)
 
@@ -64,7 +75,6 @@ def linearity(tile, refs, p):
 @linearity.setup
 def _(exposure, refs, p):
     ref = refs["linearity"]
-    nframe = 0
     for name in ("COEFFS", "INV_COEFFS"):
         if name == "INV_COEFFS" and name not in ref:
             continue
@@ -73,7 +83,10 @@ def _(exposure, refs, p):
             raise ReferenceFileError(
                 f"{ref.path}: {name} has shape {shape}; need 2 to {MAX_COEFFS} coefficient planes"
             )
-        if name == "INV_COEFFS" and exposure.shape[1] > 1 and exposure.meta["NFRAMES"] > 1:
-            nframe = exposure.meta["NFRAMES"]
-            log.info("linearity: correcting the %d frames of each group", nframe)
-    return nframe
+    if "INV_COEFFS" not in ref or exposure.shape[1] < 2:
+        return None
+    nframe = exposure.meta["NFRAMES"]
+    if nframe < 2 or read_times(exposure) is not None:
+        return None
+    log.info("linearity: correcting the %d frames of each group", nframe)
+    return nframe, nframe + (exposure.meta.get("GROUPGAP", 0) if p.count_gaps else 0)

@@ -59,7 +59,7 @@ def correct_linearity_numpy(sci, groupdq, pixeldq, zeroframe, coeffs, dq):
         _zero(zeroframe, coeffs)
 
 
-def correct_linearity_reads(sci, groupdq, pixeldq, zeroframe, coeffs, inverse, dq, nframe):
+def correct_linearity_reads(sci, groupdq, pixeldq, zeroframe, coeffs, inverse, dq, nframe, spacing=None):
     """Correct averaged groups read by read.
 
     A straight line through the corrected first and last good group predicts the
@@ -74,9 +74,12 @@ def correct_linearity_reads(sci, groupdq, pixeldq, zeroframe, coeffs, inverse, d
     inverse : (ninverse, ny, nx) float32 numpy.ndarray
         Coefficients of the inverse polynomial.
     nframe : int
-        Reads averaged in a group, without gaps between groups.
+        Reads averaged in a group.
+    spacing : int or None
+        Reads from the start of a group to that of the next; None is `nframe`, no gaps.
     """
-    strides, spacing = _check(sci, groupdq, pixeldq, zeroframe, dq)
+    spacing = nframe if spacing is None else spacing
+    strides, zero_stride = _check(sci, groupdq, pixeldq, zeroframe, dq)
     nint, ngroup, ny, nx = sci.shape
     if ngroup < 2 or nframe < 1:
         raise ValueError("read-level correction needs two groups and at least one frame")
@@ -84,17 +87,20 @@ def correct_linearity_reads(sci, groupdq, pixeldq, zeroframe, coeffs, inverse, d
     ninverse = _coefficients(inverse, ny, nx, "inverse coefficients")
     lib = native()
     if lib is None:
-        correct_linearity_reads_numpy(sci, groupdq, pixeldq, zeroframe, coeffs, inverse, dq, nframe)
+        correct_linearity_reads_numpy(sci, groupdq, pixeldq, zeroframe, coeffs, inverse, dq, nframe, spacing)
         return
     lib.jw_linearity_reads(
-        ptr(sci), ptr(groupdq), *sizes(nint, ngroup, ny * nx, *strides), ptr(zeroframe), *sizes(spacing),
+        ptr(sci), ptr(groupdq), *sizes(nint, ngroup, ny * nx, *strides), ptr(zeroframe), *sizes(zero_stride),
         ptr(pixeldq), ptr(coeffs), *sizes(ncoeff), ptr(inverse), *sizes(ninverse), ptr(dq),
-        ctypes.c_uint32(NO_LIN_CORR), *sizes(nframe),
+        ctypes.c_uint32(NO_LIN_CORR), *sizes(nframe, spacing),
     )  # fmt: skip
 
 
-def correct_linearity_reads_numpy(sci, groupdq, pixeldq, zeroframe, coeffs, inverse, dq, nframe):
+def correct_linearity_reads_numpy(
+    sci, groupdq, pixeldq, zeroframe, coeffs, inverse, dq, nframe, spacing=None
+):
     """NumPy twin of `correct_linearity_reads`."""
+    spacing = nframe if spacing is None else spacing
     coeffs = _usable(coeffs, dq, pixeldq)
     inverse = _usable(inverse, dq, pixeldq)
     middle = (nframe + 1) / 2
@@ -107,10 +113,10 @@ def correct_linearity_reads_numpy(sci, groupdq, pixeldq, zeroframe, coeffs, inve
                 values = np.take_along_axis(ramp, index[None], 0)[0]
                 raw = np.take_along_axis(saturated, index[None], 0)[0]
                 ends.append(np.where(raw, values, _polynomial(coeffs, values)))
-            rate = (ends[1] - ends[0]).astype(np.float64) / (last * float(nframe))
+            rate = (ends[1] - ends[0]).astype(np.float64) / (last * float(spacing))
             for group, (values, raw) in enumerate(zip(ramp, saturated, strict=True)):
                 reads = [
-                    _polynomial(inverse, ends[0] + rate * (group * nframe + frame + 1 - middle))
+                    _polynomial(inverse, ends[0] + rate * (group * spacing + frame + 1 - middle))
                     for frame in range(nframe)
                 ]
                 offset = values - _mean(reads)

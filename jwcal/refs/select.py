@@ -2,22 +2,24 @@
 
 import datetime as dt
 import logging
+import re
 import tomllib
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from jwcal.core.errors import InputError, ReferenceFileError, UsageError
+from jwcal.core.packaged import text_of
 
 log = logging.getLogger(__name__)
 
 _WILD = {"", "N/A", "ANY", "GENERIC", "*"}
+_ISO = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?)?")
 _NO_TIME = dt.datetime(1, 1, 1)  # noqa: DTZ001 - both sides of the comparison are UTC without a zone
 
 
 @cache
 def _parkeys():
-    return tomllib.loads(files("jwcal.data").joinpath("parkeys.toml").read_text())
+    return tomllib.loads(text_of("data", "parkeys.toml"))
 
 
 class ReferenceSource:
@@ -49,16 +51,18 @@ class ReferenceSource:
             self._index = {}
             if self.directory is not None:
                 for path in sorted(Path(self.directory).iterdir()):
-                    if path.name.endswith((".fits", ".fits.gz")) and not path.name.startswith("."):
+                    named = path.name.endswith((".fits", ".fits.gz", ".asdf"))
+                    if named and not path.name.startswith(".") and "pars-" not in path.name:
                         self._add(path, self._index)
         return self._index
 
     @staticmethod
     def _add(path, index):
+        from jwcal.core.asdf_file import header as asdf_header
         from jwcal.core.fits import read_primary_header
 
         try:
-            header = read_primary_header(str(path))
+            header = (asdf_header if path.suffix == ".asdf" else read_primary_header)(str(path))
         except InputError as exc:
             log.warning("ignored: %s", exc)
             return
@@ -178,6 +182,12 @@ def _taken(meta):
 
 def _time(text):
     text = str(text or "").strip()
+    # The parser of other forms takes longer to load than all references to be found.
+    if _ISO.fullmatch(text):
+        try:
+            return dt.datetime.fromisoformat(text)
+        except ValueError:
+            return _NO_TIME
     for form in ("%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d", "%b %d %Y %H:%M:%S", "%b %d %Y"):
         try:
             return dt.datetime.strptime(text, form)  # noqa: DTZ007 - as above

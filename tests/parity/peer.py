@@ -42,7 +42,10 @@ def without_server(cache):
 
 def calibrate(job):
     """Run a pipeline on one exposure."""
+    from unittest import mock
+
     import jwst.pipeline
+    from stpipe import Step
 
     out = Path(job["out"])
     out.mkdir(parents=True, exist_ok=True)
@@ -55,7 +58,9 @@ def calibrate(job):
         step = getattr(pipe, name)
         for kind in step.reference_file_types:
             # A type without an override, even of a step that is off, would ask the server.
-            setattr(step, f"override_{kind}", job["refs"].get(kind, "N/A") if kind != "flat" or flat else "N/A")
+            setattr(
+                step, f"override_{kind}", job["refs"].get(kind, "N/A") if kind != "flat" or flat else "N/A"
+            )
         keep = job.get("save", [])
         if name not in {"ramp_fit", "gain_scale"} and (keep == "all" or name in keep):
             step.save_results = True
@@ -63,7 +68,15 @@ def calibrate(job):
     for key, value in job.get("set", {}).items():
         step, parameter = key.split(".")
         setattr(getattr(pipe, step), parameter, value)
-    result = pipe.run(job["uncal"])
+    asked = Step.get_ref_override
+
+    def override(step, kind):
+        # Steps that run steps of their own do not hand overrides on.
+        found = asked(step, kind)
+        return job["refs"].get(kind, "N/A") if found is None else found
+
+    with mock.patch.object(Step, "get_ref_override", override):
+        result = pipe.run(job["uncal"])
     status = {}
     if result is not None:
         status = {k: v for k, v in result.meta.cal_step.instance.items() if isinstance(v, str)}

@@ -110,7 +110,8 @@ JW_API JW_WIDE int jw_linearity_reads(float *restrict sci, const uint8_t *restri
                                       ptrdiff_t gi, ptrdiff_t gg, float *restrict zero, ptrdiff_t zi,
                                       uint32_t *restrict pixeldq, const float *restrict coeffs,
                                       ptrdiff_t ncoeff_, const float *restrict inverse, ptrdiff_t ninverse_,
-                                      const uint32_t *restrict dq, uint32_t no_correction, ptrdiff_t nframe)
+                                      const uint32_t *restrict dq, uint32_t no_correction, ptrdiff_t nframe,
+                                      ptrdiff_t spacing)
 {
     float c[MAX_COEFFS * BLOCK], inv[MAX_COEFFS * BLOCK], first[BLOCK];
     double rate[BLOCK], offset[BLOCK], total[BLOCK];
@@ -136,7 +137,7 @@ JW_API JW_WIDE int jw_linearity_reads(float *restrict sci, const uint8_t *restri
                 const float v0 = s0[k], v1 = s0[g * sg + k];
                 first[k] = q0[k] & JW_SAT ? v0 : polynomial(c, ncoeff, k, v0);
                 const float end = q0[g * gg + k] & JW_SAT ? v1 : polynomial(c, ncoeff, k, v1);
-                const double reads = ((double)g * frames + middle) - middle;
+                const double reads = ((double)g * (double)spacing + middle) - middle;
                 rate[k] = (double)(end - first[k]) / reads;
             }
             for (ptrdiff_t g = 0; g < ngroup; g++) {
@@ -145,7 +146,7 @@ JW_API JW_WIDE int jw_linearity_reads(float *restrict sci, const uint8_t *restri
                 for (ptrdiff_t k = 0; k < n; k++)
                     total[k] = 0.0;
                 for (ptrdiff_t f = 0; f < nframe; f++) {
-                    const double since = (double)(g * nframe + f + 1) - middle;
+                    const double since = (double)(g * spacing + f + 1) - middle;
                     for (ptrdiff_t k = 0; k < n; k++)
                         total[k] += polynomial64(inv, ninverse, k, (double)first[k] + rate[k] * since);
                 }
@@ -154,7 +155,7 @@ JW_API JW_WIDE int jw_linearity_reads(float *restrict sci, const uint8_t *restri
                     total[k] = 0.0;
                 }
                 for (ptrdiff_t f = 0; f < nframe; f++) {
-                    const double since = (double)(g * nframe + f + 1) - middle;
+                    const double since = (double)(g * spacing + f + 1) - middle;
                     for (ptrdiff_t k = 0; k < n; k++) {
                         const double v = polynomial64(inv, ninverse, k, (double)first[k] + rate[k] * since);
                         total[k] += polynomial64(c, ncoeff, k, v + offset[k]);
