@@ -312,10 +312,12 @@ class Pass:
                 refs[ref.kind] = None
             else:
                 loaded = ref.load(file, tile.box, node.plan) if ref.load is not None else None
-                refs[ref.kind] = loaded or {
-                    name: self._reference_plane(file, ref, name, dtype, tile.box, cache, buffers)
-                    for name, dtype in ref.planes.items()
-                }
+                if loaded is None:
+                    loaded = {
+                        name: self._reference_plane(file, ref, name, dtype, tile.box, cache, buffers)
+                        for name, dtype in ref.planes.items()
+                    }
+                refs[ref.kind] = loaded
         return refs
 
     @staticmethod
@@ -337,12 +339,17 @@ class Pass:
             cache[key] = (box, array)
         return array
 
-    def apply(self, node, tile, cache, buffers, counts, function=None):
+    def apply(self, node, tile, cache, buffers, counts, function=None, refs=None):
         """Call a step, or one of its hooks, on a tile; what goes wrong in it carries its name."""
         tile.bind(node, counts)
-        refs = self._references(node, tile, cache, buffers)
+        if refs is None:
+            refs = self._references(node, tile, cache, buffers)
+        return self._call(node, function or node.step.function, tile, refs, node.p)
+
+    @staticmethod
+    def _call(node, function, *args):
         try:
-            return (function or node.step.function)(tile, refs, node.p)
+            return function(*args)
         except Skip as exc:
             raise DataError(
                 f"{node.step.name}: asked to be skipped in the middle of the data ({exc})"
@@ -380,7 +387,7 @@ class Pass:
         x0, x1 = max(left - reach, 0), min(right + reach, nx)
         window = Window(self, planes, rows, 2 * reach, (x0, x1), (left - x0, right - x0), self._buffers())
         counts: list[Counter] = [Counter() for _ in nodes]
-        halos = [Kept(max(top - reach, 0)) for _ in nodes]
+        halos = [Kept(max(top - reach, 0), n) for n in range(len(nodes))]
         end = min(bottom + reach, ny)
         for start in range(max(top - reach, 0), end, rows):
             if stop is not None and stop():
@@ -408,6 +415,7 @@ class Pass:
                 reach -= node.halo
                 tile = window.with_halo(node.halo, halos[k - 1], wanted)
             made = self.apply(node, tile, cache, window.buffers, counts[k - 1])
+            top = tile.box[0]
             window.adopt(tile)
             if node.halo and not window.finish(halos[k - 1], (wanted[0] - reach, wanted[1] + reach)):
                 return
@@ -415,12 +423,14 @@ class Pass:
             if isinstance(made, dict):
                 if not tile.rows_kept:
                     return
-                products = {name: self._product_tile(tile, planes) for name, planes in made.items()}
+                rows = slice(window.first - top, window.last - top)
+                products = {name: self._product_tile(tile, planes, rows) for name, planes in made.items()}
             deliver(k, tile, products)
 
     @staticmethod
-    def _product_tile(tile, planes):
-        return Tile(dict(planes), tile.meta, tile.box, tile.core, (tile.i0, tile.i1))
+    def _product_tile(tile, planes, rows):
+        planes = {name: np.ascontiguousarray(plane[..., rows, :]) for name, plane in planes.items()}
+        return Tile(planes, tile.meta, tile.box, tile.core, (tile.i0, tile.i1))
 
     def _deliver(self, k, tile, products):
         for position, sink in self.sinks:
@@ -502,14 +512,14 @@ class Pass:
             self._map(lambda band: self._roll(band, rows, nodes, planes, look), bands)
             parts = [found[y] for y in sorted(found)]
             measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            again = node.step.settle_hook(measured, self.exposure, node.plan, node.p)
+            again = self._call(node, node.step.settle_hook, measured, self.exposure, node.plan, node.p)
         for before in nodes:
             before.counts.clear()
 
     def _probe(self, k):
         """Let a step see strips of the frame, as the steps before it leave them."""
         node = self.nodes[k]
-        boxes = node.step.probe_hook(self.exposure, node.plan)
+        boxes = self._call(node, node.step.probe_hook, self.exposure, node.plan)
         nodes, needed = slice_for(self.nodes[:k], node.step.uses)
         for before in nodes:
             if before.step.span != "integration":
@@ -532,11 +542,9 @@ class Pass:
                 left = halo
                 for before in nodes:
                     with guard:
-                        tile.bind(before, Counter())
-                        refs = cache.get(before)
-                        if refs is None:
-                            refs = cache[before] = self._references(before, tile, {}, None)
-                    before.step.function(tile, refs, before.p)
+                        if before not in cache:
+                            cache[before] = self._references(before, tile, {}, None)
+                    self.apply(before, tile, {}, None, Counter(), refs=cache[before])
                     left -= before.halo
                     if before.halo:
                         tile.shrink(left)
@@ -544,7 +552,9 @@ class Pass:
                 strips.append(tile)
             for i in range(*ints):
                 one = [self._one(strip, i) for strip in strips]
-                node.corrections[i] = node.step.solve_hook(one, self.exposure, node.plan, node.p)
+                node.corrections[i] = self._call(
+                    node, node.step.solve_hook, one, self.exposure, node.plan, node.p
+                )
 
         self._map(run, list(starts))
 

@@ -144,9 +144,6 @@ class Ref:
         Header keyword; ``R_`` plus six letters of the type unless given.
     when : callable or None
         ``when(exposure, p)`` says whether this exposure needs it; None: always.
-    open : callable or None
-        ``open(kind, path, exposure)`` opens a file that is not a FITS image of the frame; the
-        result has `get` for header keywords and `close`.
     """
 
     kind: str
@@ -156,7 +153,6 @@ class Ref:
     load: Any = None
     keyword: str | None = None
     when: Any = None
-    open: Any = None
 
     @property
     def header_keyword(self):
@@ -183,7 +179,7 @@ class Step:
             setattr(self, key, value)
         self.setup_hook = self.probe_hook = self.solve_hook = self.finish_hook = None
         self.measure_hook = self.settle_hook = self.frames_hook = self.frames_wanted = None
-        self.scan_hook = None
+        self.scan_hook = self.certain_hook = None
 
     def __repr__(self):
         return f"<step {self.name}>"
@@ -225,6 +221,7 @@ class Step:
         """Register ``hook(tile, refs, p)``, called on whole rows of the frame before any tile of the step.
 
         It returns a dict of arrays whose first axis is the rows of the tile; `settle` gets them joined.
+        A plan with a false attribute ``measures`` leaves it out.
         """
         self.measure_hook = hook
         return hook
@@ -248,6 +245,11 @@ class Step:
             return hook
 
         return register
+
+    def certain(self, hook):
+        """Register ``hook(exposure, plan)``: bool (nint, ngroup), groups made DO_NOT_USE in every pixel."""
+        self.certain_hook = hook
+        return hook
 
     def scan(self, hook):
         """Register ``hook(tile, refs, p)``, which looks at whole frames before any is worked on.
@@ -305,6 +307,7 @@ def step(
     halo=0,
     keywords=(),
     needs_all_dnu=False,
+    ahead=None,
     version=None,
 ):
     """Declare a step; the decorated function becomes its adapter.
@@ -343,6 +346,9 @@ def step(
         Header keywords `finish` sets.
     needs_all_dnu : bool
         The adapter reads ``tile.all_dnu``: which groups are DO_NOT_USE in the whole frame.
+    ahead : int, callable or None
+        For a step that only adds group flags: those of a group depend on no more than this number of later
+        groups; a callable gets the plan.  None if that is not so.
     version : str or None
         Version of the step, by default that of its package.
 
@@ -379,6 +385,7 @@ def step(
             halo=halo,
             keywords=tuple(keywords),
             needs_all_dnu=needs_all_dnu,
+            ahead=ahead,
             version=version,
         )
 

@@ -10,9 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from jwcal.core.dq import DQ
-from jwcal.core.errors import DataError, UsageError
+from jwcal.core.errors import DataError
 from jwcal.core.step import Param, Ref, Skip, step
+from jwcal.detector1 import large_events_setup
 from jwcal.detector1._shared import require_values
+from jwcal.detector1.large_events_setup import mask_large_events, plan_large_events
+from jwcal.detector1.large_events_showers import expected
 from jwcal.kernels.jump import JumpRules, choose_method, flag_jumps
 
 log = logging.getLogger(__name__)
@@ -98,9 +101,9 @@ log = logging.getLogger(__name__)
         Param(
             "only_use_ints", bool, True, "Sigma clipping compares the same group of all integrations only."
         ),
-        Param("expand_large_events", bool, False, "Mask snowballs (not supported yet)."),
-        Param("find_showers", bool, False, "Mask MIRI showers (not supported yet)."),
+        *large_events_setup.PARAMS,
     ],
+    # Subtracted halos change SCI too, on whole frames in memory, of which every plane is written.
     changes=("GROUPDQ", "PIXELDQ"),
     uses=("SCI", "GROUPDQ", "PIXELDQ"),
     span="exposure",
@@ -116,6 +119,13 @@ def jump(tile, refs, p):
     (DN, of a pair of reads), in electrons by the GAIN reference.  Groups flagged DO_NOT_USE or
     SATURATED are not used.  Pixels whose gain is NaN, zero or negative get NO_GAIN_VALUE and
     DO_NOT_USE in PIXELDQ.  The keyword PRIMECRS gives the rate of jumps per 1000 pixels and second.
+
+    With ``expand_large_events`` regions of jumps around a saturated core (snowballs) are masked in an
+    ellipse, and the cores in the rest of the integration and in the next one; with ``find_showers``
+    faint extended emission of MIRI is masked, for some time.  ``snowball_halo = profile`` masks the halo
+    of a snowball only as far as its profile rises above the noise; ``subtract`` masks less and takes the
+    rest of the profile out of SCI (DN) from the group of the event on.  EXTNCRS gives the rate of these
+    events per million pixels and second.
 
     Skipped for one or two groups.
     """
@@ -135,13 +145,17 @@ def jump(tile, refs, p):
         core=tile.core,
     )
     tile.count("jumps", found)
+    if plan.showers is not None:
+        y0, y1, x0, x1 = tile.core
+        gain, rnoise = refs["gain"]["SCI"], refs["readnoise"]["SCI"]
+        measured = expected(tile["SCI"], tile["GROUPDQ"], gain, rnoise, plan.showers)
+        a, b, c, d = tile.core_box
+        for whole, part in zip(plan.expected, measured, strict=True):
+            whole[:, a:b, c:d] = part[:, y0:y1, x0:x1]
 
 
 @jump.setup
 def _(exposure, refs, p):
-    for name in ("expand_large_events", "find_showers"):
-        if getattr(p, name):
-            raise UsageError(f"jump: {name} is not supported yet; leave it off")
     ngroup = exposure.shape[1]
     if ngroup <= 2:
         raise Skip(f"{ngroup} group{'s' * (ngroup > 1)}; a jump needs at least three")
@@ -171,7 +185,15 @@ def _(exposure, refs, p):
         "after": tuple(after),
         "no_gain": DQ["NO_GAIN_VALUE"],
     }
-    return SimpleNamespace(rules=rules, method=None, all_dnu=None)
+    plan = SimpleNamespace(rules=rules, method=None, all_dnu=None)
+    plan_large_events(plan, exposure, p)
+    return plan
+
+
+@jump.frames(lambda plan: plan.snowballs is not None or plan.showers is not None)
+def _(tile, refs, p):
+    """Mask the large events of one integration."""
+    mask_large_events(tile, refs, p)
 
 
 @jump.finish
@@ -185,7 +207,9 @@ def _(exposure, counts, plan, p):
     if differences >= 1:
         time = exposure.meta["TGROUP"] * differences
         exposure.meta.set("PRIMECRS", 1000 * counts["jumps"] / (time * ny * nx))
-        exposure.meta.set("EXTNCRS", 0.0)
+        # Showers, looked for last, are what is told.
+        events = counts["showers"] if plan.showers is not None else counts["snowballs"]
+        exposure.meta.set("EXTNCRS", 1e6 * events / (time * ny * nx))
 
 
 def refuse_uneven_reads(exposure, name):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jwcal.core.errors import DataError, JwcalError, UsageError
+from jwcal.core.errors import DataError, JwcalError
 from jwcal.detector1.jump import jump
 
 JUMP = 4
@@ -88,12 +88,6 @@ def test_two_groups_are_skipped(ramp, refs):
     out = jump(ramp(lines(ngroup=2), TGROUP=2.0), refs=refs())
     assert out.meta["S_JUMP"] == "SKIPPED"
     assert not out["GROUPDQ"].any()
-
-
-@pytest.mark.parametrize("name", ["expand_large_events", "find_showers"])
-def test_what_is_not_built_is_refused(ramp, refs, name):
-    with pytest.raises(UsageError, match=name):
-        jump(ramp(lines(), TGROUP=2.0), refs=refs(), **{name: True})
 
 
 def test_group_time_must_be_positive(ramp, refs):

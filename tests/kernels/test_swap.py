@@ -146,6 +146,90 @@ def test_read_box_of_a_closed_descriptor_raises(backend, tmp_path):
         swap.read_box(fd, 0, 1, 3, 1, 1, 3, 0, 1, 0, 3, np.zeros(3, np.uint8))
 
 
+STORED = [(8, 0, "u1"), (8, -128, "i1"), (16, 0, "i2"), (16, 1 << 15, "u2"), (16, 1 << 15, "f4"), (16, 0, "f4"),
+          (32, 1 << 31, "u4"), (-32, 0, "f4"), (-64, 0, "f8")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("bitpix", "bzero", "dtype"), STORED)
+@pytest.mark.parametrize("rows", [(0, 12), (3, 7)])
+def test_read_planes_that_lie_apart(backend, tmp_path, bitpix, bzero, dtype, rows):
+    raw = np.random.default_rng(4).integers(0, 120, (5, 12, 20 * abs(bitpix) // 8), dtype=np.uint8)
+    path = tmp_path / "cube"
+    path.write_bytes(b"x" * 17 + raw.tobytes())
+    room = np.zeros((3, 20, 20), dtype)
+    out = room[:, 2 : 2 + rows[1] - rows[0]]
+    with open(path, "rb") as handle:
+        start = 17 + rows[0] * raw.shape[2]
+        got = swap.read_planes(handle.fileno(), start, 2 * raw[0].nbytes, bitpix, bzero, out)
+        assert handle.tell() == 0
+    want = np.zeros((3, rows[1] - rows[0], 20), dtype)
+    for k in range(3):
+        swap.decode_numpy(np.ascontiguousarray(raw[2 * k, rows[0] : rows[1]]), bitpix, bzero, want[k])
+    assert out.tobytes() == want.tobytes()
+    assert got == out.size * abs(bitpix) // 8
+    assert not room[:, :2].any()
+    assert not room[:, 2 + rows[1] - rows[0] :].any()
+
+
+EXACT = [row for row in STORED if swap.native_dtype(*row[:2]) == row[2]]
+
+
+@pytest.mark.parametrize(("bitpix", "bzero", "dtype"), EXACT)
+@pytest.mark.parametrize("box", [(0, 12, 0, 20), (3, 7, 0, 20), (3, 7, 5, 6), (11, 12, 19, 20)])
+def test_write_planes(backend, tmp_path, bitpix, bzero, dtype, box):
+    y0, y1, x0, x1 = box
+    rng = np.random.default_rng(5)
+    room = rng.integers(0, 256, (3, 20, 20 * np.dtype(dtype).itemsize), dtype=np.uint8).view(dtype)
+    array = room[:, y0:y1, x0:x1]
+    path = tmp_path / "cube"
+    path.write_bytes(b"x" * (17 + 3 * 12 * 20 * array.itemsize))
+    with open(path, "r+b") as handle:
+        buffer = np.empty(swap.write_buffer(array), np.uint8)
+        swap.write_planes(handle.fileno(), 17, 12, 20, bitpix, bzero, box, array, buffer)
+    raw = np.full(array.nbytes, 0, np.uint8)
+    swap.encode_numpy(np.ascontiguousarray(array), bitpix, bzero, raw)
+    want = np.full((3, 12, 20, array.itemsize), ord("x"), np.uint8)
+    want[:, y0:y1, x0:x1] = raw.reshape(3, y1 - y0, x1 - x0, array.itemsize)
+    assert path.read_bytes() == b"x" * 17 + want.tobytes()
+
+
+def test_planes_larger_than_a_piece(backend, tmp_path):
+    values = np.arange(2 * 300 * 500, dtype="u2").reshape(2, 300, 500)
+    path = tmp_path / "cube"
+    path.write_bytes(b"")
+    with open(path, "r+b") as handle:
+        swap.write_planes(
+            handle.fileno(), 0, 300, 500, 16, 1 << 15, (0, 300, 0, 500), values, np.empty(1 << 20, np.uint8)
+        )
+        out = np.empty(values.shape, "f4")
+        assert swap.read_planes(handle.fileno(), 0, values[0].nbytes, 16, 1 << 15, out) == values.nbytes
+        assert np.array_equal(out, values)
+        handle.truncate(values.nbytes - 100)
+        assert swap.read_planes(handle.fileno(), 0, values[0].nbytes, 16, 1 << 15, out) == values.nbytes - 100
+
+
+def test_planes_of_a_closed_descriptor_raise(backend, tmp_path):
+    fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
+    with pytest.raises(OSError, match="descriptor"):
+        swap.read_planes(fd, 0, 12, -32, 0, np.zeros((1, 1, 3), "f4"))
+    with pytest.raises(OSError, match="descriptor"):
+        swap.write_planes(
+            fd, 0, 1, 3, -32, 0, (0, 1, 0, 3), np.zeros((1, 1, 3), "f4"), np.empty(1 << 18, np.uint8)
+        )
+
+
+def test_wrong_planes_are_refused():
+    with pytest.raises(ValueError, match="BITPIX"):
+        swap.read_planes(0, 0, 12, 16, 0, np.zeros((1, 1, 3), "f8"))
+    with pytest.raises(ValueError, match="contiguous"):
+        swap.read_planes(0, 0, 12, -32, 0, np.zeros((1, 2, 6), "f4")[:, :, ::2])
+    with pytest.raises(ValueError, match="box"):
+        swap.write_planes(1, 0, 4, 4, 16, 0, (0, 5, 0, 4), np.zeros((1, 5, 4), "i2"), np.empty(99, np.uint8))
+    with pytest.raises(ValueError, match="BITPIX"):
+        swap.write_planes(1, 0, 4, 4, 16, 0, (0, 1, 0, 4), np.zeros((1, 1, 4), "f4"), np.empty(99, np.uint8))
+
+
 def test_wrong_sizes_are_refused():
     with pytest.raises(ValueError, match="bytes"):
         swap.decode(b"\0" * 10, 16, 0, np.zeros(4, "i2"))

@@ -12,6 +12,11 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
+from tests.parity.events import add_events
+from tests.parity.irs2 import interleave
+from tests.parity.sirs import write_kernels
+from tests.parity.stripes import cut
+
 PROGRAM = [sys.executable, "-c", "from jwcal.cli.main import main; main()"]
 NIR_STEPS = (
     "group_scale dq_init saturation ipc superbias refpix linearity dark_current charge_migration jump "
@@ -23,7 +28,7 @@ MIRI_STEPS = (
 ).split()
 BUILT = frozenset(
     "group_scale dq_init saturation ipc superbias refpix firstframe lastframe reset linearity rscd "
-    "dark_current jump".split()
+    "dark_current jump clean_flicker_noise emicorr picture_frame charge_migration persistence".split()
 )
 
 NIRISS = {
@@ -90,6 +95,10 @@ class Case:
         Which segment of a simulated exposure, from 0.
     status : dict
         Status keywords in which jwcal means to differ.
+    irs2 : int or None
+        Make the case one of the interleaved readout; seed of what is added.
+    events : str
+        "snowballs" or "showers" to put in, if any.
     """
 
     name: str
@@ -102,6 +111,10 @@ class Case:
     ipc: bool = False
     segment: int | None = None
     status: dict = field(default_factory=dict)
+    irs2: int | None = field(default=None, repr=False)
+    stripes: bool = field(default=False, repr=False)
+    sirs: int | None = field(default=None, repr=False)
+    events: str = ""
 
 
 SMALL = "--shape 128 128 --cr-fraction 0.05 --star-density 2e-3"
@@ -157,6 +170,24 @@ CASES = [
         f"{SMALL} --nints 2 --ngroups 10 --seed 18",
         set={"ramp_fit.firstgroup": 2, "ramp_fit.lastgroup": 7},
     ),
+    Case(
+        "likely",
+        f"{SMALL} --nints 3 --ngroups 10 --seed 31 --rate-scale 20",
+        set={"ramp_fit.algorithm": "LIKELY"},
+        steps=("jump",),
+    ),
+    Case(
+        "likely-averaged",
+        f"{SMALL} --nints 2 --ngroups 6 --readpatt SHALLOW4 --zeroframe --seed 32",
+        set={"ramp_fit.algorithm": "LIKELY", "jump.skip": True, "ramp_fit.lastgroup": 4},
+        steps=("dark_current",),
+    ),
+    Case(
+        "likely-miri",
+        "--instrument miri --shape 128 128 --cr-fraction 0.05 --nints 1 --ngroups 30 --seed 33",
+        set={"ramp_fit.algorithm": "LIKELY"},
+        steps=("jump",),
+    ),
     Case("grow-two", f"{SMALL} --nints 2 --ngroups 10 --seed 19", set={"saturation.n_pix_grow_sat": 2}),
     Case("ipc", f"{SMALL} --nints 2 --ngroups 5 --seed 30", set={"ipc.skip": False}, ipc=True),
     Case(
@@ -186,6 +217,38 @@ CASES = [
         "--shape 256 512 --corner 1 897 --nints 1 --ngroups 5 --seed 25",
         keys=NRS2 | {"SUBARRAY": "SUBS200A1"},
         refkeys={"gain": {"GAINFACT": 1.6}},
+    ),
+    Case(
+        "snowballs",
+        f"{SMALL} --nints 3 --ngroups 6 --seed 33",
+        events="snowballs",
+        set={
+            "jump.expand_large_events": True,
+            "jump.snowball_time_masked_next_int": 40,
+            "jump.edge_size": 12,
+            "persistence.skip": False,
+            "persistence.persistence_time": 60,
+            "persistence.dn_threshold": 20000.0,
+            "persistence.persistence_dnu": True,
+        },
+    ),
+    Case(
+        "showers",
+        f"{MIRI} --nints 2 --ngroups 12 --seed 34",
+        steps=tuple(MIRI_STEPS),
+        events="showers",
+        set={"jump.find_showers": True, "jump.time_masked_after_shower": 30.0},
+    ),
+    Case(
+        "charge-migration",
+        f"{SMALL} --corner 1921 1921 --nints 2 --ngroups 8 --seed 35 --rate-scale 150",
+        keys=NIRISS | {"SUBARRAY": "SUB128"},
+        set={
+            "charge_migration.skip": False,
+            "charge_migration.signal_threshold": 16000.0,
+            "persistence.skip": False,
+            "persistence.persistence_time": 30,
+        },
     ),
     Case("miri", f"{MIRI} --nints 3 --ngroups 12 --seed 3", steps=tuple(MIRI_STEPS)),
     Case("miri-short", f"{MIRI} --nints 2 --ngroups 5 --seed 4", steps=tuple(MIRI_STEPS)),
@@ -222,8 +285,57 @@ CASES = [
         "nirspec-full",
         "--nints 1 --ngroups 2 --seed 28",
         keys=NRS1 | {"SUBARRAY": "FULL"},
+        steps=("refpix", "picture_frame"),
+        set={
+            "refpix.odd_even_columns": False,
+            "picture_frame.skip": False,
+            "picture_frame.mask_science_regions": False,
+            "picture_frame.n_sigma": 1.5,
+        },
+    ),
+    Case(
+        "nircam-stripes",
+        "--nints 1 --ngroups 4 --seed 34",
+        keys={"DETECTOR": "NRCB1", "MODULE": "B", "FASTAXIS": 1, "SLOWAXIS": -2},
+        only={
+            "SUBARRAY": "SUB164STRIPE4_DHS",
+            "SUBSTRT2": 2048,
+            "SUBSIZE2": 164,
+            "MSTR_RD1": 1,
+            "MSTR_SK1": 300,
+            "MSTR_RD2": 40,
+            "MSTR_SK2": 200,
+            "MSTR_RPT": 1,
+            "MSTR_ILV": 1,
+            "SSTR_NST": 0,
+            "SSTR_STP": 0,
+        },
+        steps=("dq_init", "saturation", "superbias", "refpix", "linearity", "dark_current", "jump"),
+        stripes=True,
+    ),
+    Case(
+        "nircam-sirs",
+        "--nints 1 --ngroups 2 --seed 33",
+        keys={"DETECTOR": "NRCB1", "MODULE": "B", "FASTAXIS": 1, "SLOWAXIS": -2, "SUBARRAY": "FULL"},
         steps=("refpix",),
-        set={"refpix.odd_even_columns": False},
+        set={"refpix.refpix_algorithm": "sirs", "refpix.gaussmooth": 1.5, "refpix.halfwidth": 40},
+        sirs=33,
+    ),
+    Case(
+        "nirspec-irs2",
+        "--nints 2 --ngroups 3 --seed 31",
+        keys=NRS1 | {"SUBARRAY": "FULL", "READPATT": "NRSIRS2RAPID"},
+        steps=("dq_init", "saturation", "superbias", "refpix", "jump"),
+        irs2=31,
+    ),
+    Case(
+        "nirspec-irs2-means",
+        "--nints 1 --ngroups 4 --readpatt SHALLOW4 --rate-scale 150 --seed 32",
+        keys=NRS2 | {"SUBARRAY": "FULL", "READPATT": "NRSIRS2"},
+        steps=("saturation", "ipc", "refpix"),
+        set={"ipc.skip": False, "refpix.irs2_mean_subtraction": True, "refpix.ovr_corr_mitigation_ftr": 2.0},
+        ipc=True,
+        irs2=32,
     ),
     Case(
         "fgs-full",
@@ -248,6 +360,23 @@ CASES = [
         "sim --instrument niriss --subarray SUBSTRIP96 --tso --nints 6 --ngroups 4 --segments 3",
         segment=1,
     ),
+    Case(
+        "sim-inverse",
+        "sim --subarray SUB160 --readpatt SHALLOW4 --zeroframe --inverse --nints 2 --ngroups 5 --brightness 20 "
+        "--cr-rate 0.05",
+    ),
+    Case(
+        "sim-emi",
+        "sim --instrument miri --subarray MASK1550 --effects emi --nints 3 --ngroups 6 --cr-rate 0.02",
+        steps=("emicorr", "saturation", "jump"),
+        set={"emicorr.skip": False},
+    ),
+    Case(
+        "sim-emi-sequential",
+        "sim --instrument miri --subarray SUB64 --effects emi=4 --nints 4 --ngroups 20 --cr-rate 0.02",
+        steps=("emicorr", "saturation", "jump"),
+        set={"emicorr.skip": False, "emicorr.algorithm": "sequential", "emicorr.use_n_cycles": 9},
+    ),
     Case("sim-fgs", "sim --instrument fgs --nints 2 --ngroups 6 --cr-rate 0.05"),
     Case(
         "sim-nirspec",
@@ -264,7 +393,67 @@ CASES = [
         "sim --instrument miri --readpatt SLOWR1 --nints 2 --ngroups 6 --cr-rate 0.05",
         steps=tuple(MIRI_STEPS),
     ),
+    Case(
+        "flicker-model",
+        f"{SMALL} --nints 2 --ngroups 4 --one-over-f 8 --seed 31",
+        set={
+            "clean_flicker_noise.skip": False,
+            "clean_flicker_noise.background_method": "model",
+            "clean_flicker_noise.apply_flat_field": True,
+            "clean_flicker_noise.fit_histogram": True,
+            "clean_flicker_noise.single_mask": False,
+        },
+        steps=("jump", "clean_flicker_noise"),
+    ),
+    Case(
+        "flicker-channels",
+        "--nints 1 --ngroups 2 --one-over-f 8 --seed 32",
+        set={"clean_flicker_noise.skip": False, "clean_flicker_noise.fit_by_channel": True},
+        steps=("jump", "clean_flicker_noise"),
+    ),
+    Case(
+        "flicker-fft",
+        "--shape 64 512 --corner 513 993 --nints 2 --ngroups 4 --one-over-f 8 --seed 33",
+        keys=NRS2 | {"SUBARRAY": "SUB512"},
+        set={"clean_flicker_noise.skip": False, "clean_flicker_noise.fit_method": "fft"},
+        steps=("jump", "clean_flicker_noise"),
+    ),
+    Case(
+        "flicker-fft-full",
+        "--nints 1 --ngroups 2 --one-over-f 8 --seed 34",
+        keys=NRS1 | {"SUBARRAY": "FULL"},
+        set={"clean_flicker_noise.skip": False, "clean_flicker_noise.fit_method": "fft"},
+        steps=("jump", "clean_flicker_noise"),
+    ),
+    Case(
+        "flicker-miri",
+        f"{MIRI} --nints 2 --ngroups 6 --seed 35",
+        set={"clean_flicker_noise.skip": False, "clean_flicker_noise.mask_science_regions": True},
+        steps=("jump", "clean_flicker_noise"),
+    ),
 ]
+
+
+def write_picture_frame(path, header):
+    """Write a PICTUREFRAME reference that rises towards the edges of a full frame.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Name.
+    header : astropy.io.fits.Header
+        To start from.
+    """
+    import numpy as np
+    from astropy.io import fits
+
+    edge = np.minimum(np.arange(2048), np.arange(2048)[::-1])
+    image = 0.02 * np.exp(-np.minimum(edge[:, None], edge) / 40) + 0.003 * np.sin(np.arange(2048) / 300)
+    image[1000, 700:705] = np.nan
+    header.update(REFTYPE="PICTUREFRAME", DATAMODL="PictureFrameModel", FILENAME=path.name)
+    fits.HDUList(
+        [fits.PrimaryHDU(header=header), fits.ImageHDU(image.astype(np.float32), name="SCI")]
+    ).writeto(path)
 
 
 def build(case, folder, make_case):
@@ -292,7 +481,7 @@ def build(case, folder, make_case):
     if case.segment is not None:
         info["uncal"] = info["segments"][case.segment]["uncal"]
     # Detector steps need neither the references of later stages nor the truth; full frames are big.
-    for kind in ("flat", "area", "photom"):
+    for kind in ("area", "photom") if "clean_flicker_noise.skip" in case.set else ("flat", "area", "photom"):
         if kind in info["refs"]:
             (folder / info["refs"].pop(kind)).unlink()
     (folder / "truth.fits").unlink()
@@ -306,9 +495,25 @@ def build(case, folder, make_case):
         header.update(REFTYPE="IPC", DATAMODL="IPCModel", FILENAME="ipc.fits")
         hdus = [fits.PrimaryHDU(header=header), fits.ImageHDU(kernel.astype(np.float32), name="SCI")]
         fits.HDUList(hdus).writeto(folder / info["refs"]["ipc"])
+    if "picture_frame.skip" in case.set:
+        info["refs"]["pictureframe"] = "refs/pictureframe.fits"
+        write_picture_frame(
+            folder / info["refs"]["pictureframe"], fits.getheader(folder / info["refs"]["mask"])
+        )
+    if case.irs2 is not None:
+        interleave(folder, info, case.keys["DETECTOR"], case.irs2)
+    if case.events:
+        add_events(folder / info["uncal"], case.events, seed=41)
+    if case.stripes:
+        cut(folder, info, case.keys["SLOWAXIS"], case.only)
+    if case.sirs is not None:
+        info["refs"]["sirskernel"] = "refs/sirskernel.asdf"
+        write_kernels(folder / info["refs"]["sirskernel"], case.keys["DETECTOR"], case.sirs)
     (folder / "case.json").write_text(json.dumps(info))
     changes = {folder / info["uncal"]: case.keys | case.only}
     for kind, path in info["refs"].items():
+        if not path.endswith(".fits"):
+            continue
         changes[folder / path] = case.keys | case.refkeys.get(kind, {})
     for path, keys in changes.items():
         is_uncal = path.name.endswith("_uncal.fits")

@@ -79,10 +79,14 @@ def official(request, peer_python, make_case):
     base = _cache() / "parity"
     folders, todo = {}, []
     common = make_case.read_bytes() + (HERE / "peer.py").read_bytes() + inspect.getsource(build).encode()
-    simulator = b"".join(p.read_bytes() for p in sorted((ROOT / "jwcal" / "simulate").glob("*.py")))
+    simulator = b"".join(p.read_bytes() for p in sorted((ROOT / "jwcal" / "simulate").rglob("*.py")))
     selected = _selected(request)
     for case in selected:
         maker = common + (simulator if case.make.startswith("sim ") else b"")
+        for seed, name in ((case.irs2, "irs2"), (case.sirs, "sirs"), (case.stripes or None, "stripes")):
+            maker += b"" if seed is None else b"%d " % seed + (HERE / f"{name}.py").read_bytes()
+        if case.events:
+            maker += (HERE / "events.py").read_bytes()
         digest = hashlib.sha256(maker + repr(case).encode()).hexdigest()[:16]
         folder = folders[case.name] = base / f"{case.name}-{digest}"
         if not _is_done(folder):
@@ -144,7 +148,7 @@ def ours(tmp_path_factory):
                 "--no-progress",
             ]
             for key, value in case.set.items():
-                command += ["--set", f"{key}={str(value).lower()}"]
+                command += ["--set", f"{key}={value}"]
             for step in compared(case, folder):
                 command += ["--save-after", f"{step.replace('_', '-')}:{out / step}.fits"]
             result = subprocess.run(command, check=False, capture_output=True, text=True)
