@@ -1,5 +1,6 @@
 """Build the optional compiled kernels; everything else is declared in setup.cfg."""
 
+import os
 from glob import glob
 
 from setuptools import Extension, setup
@@ -18,6 +19,7 @@ setup(
                 "-fno-trapping-math",
                 "-fvisibility=hidden",
             ],
+            libraries=[] if os.name == "nt" else ["m"],
             optional=True,
         )
     ]

@@ -1,10 +1,12 @@
 """Ramp fit: the slope of every pixel, per integration and for the whole exposure.
 
-Source: Fixsen et al. 2000, PASP 112, 1350 (weights); the rules are those of the calibration
-pipeline of the observatory, packages ``jwst`` 3.0 and ``stcal`` 1.20.
+Sources: Fixsen et al. 2000, PASP 112, 1350 (weights of OLS_C); Brandt 2024, PASP 136, 045004 and 045005
+(LIKELY); the rules are those of the calibration pipeline of the observatory, packages ``jwst`` 3.0 and
+``stcal`` 1.20.
 """
 
 import logging
+from math import isfinite
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +14,11 @@ import numpy as np
 from jwcal.core.dq import DQ
 from jwcal.core.errors import DataError, UsageError
 from jwcal.core.step import Param, Ref, step
+from jwcal.detector1 import optimal
 from jwcal.detector1._shared import require_values
 from jwcal.detector1.jump import refuse_uneven_reads
+from jwcal.detector1.likelihood import choose_algorithm, fit_tile, likely_times
+from jwcal.detector1.read_times import read_times
 from jwcal.kernels.ramp import RampTiming, fit_ramps, fit_segments
 
 log = logging.getLogger(__name__)
@@ -30,28 +35,57 @@ log = logging.getLogger(__name__)
         Ref("readnoise", planes={"SCI": "f4"}, missing="error"),
     ],
     params=[
-        Param("algorithm", str, "OLS_C", "Fit; LIKELY is not supported yet.", choices=("OLS_C", "LIKELY")),
-        Param("suppress_one_group", bool, True, "Treat ramps with one good group as having none."),
+        Param(
+            "algorithm",
+            str,
+            "OLS_C",
+            "Least squares between jumps, or likelihood, which finds jumps of its own.",
+            choices=("OLS_C", "LIKELY", "OPTIMAL"),
+        ),
+        Param("suppress_one_group", bool, True, "Treat ramps with one good group as having none (OLS_C)."),
         Param(
             "save_opt", bool, False, "Compute the optional results (made whenever their file is asked for)."
         ),
         Param("firstgroup", int, None, "Ignore groups before this one (the first is 0).", min=0),
         Param("lastgroup", int, None, "Ignore groups after this one (the first is 0).", min=0),
+        *optimal.PARAMS,
     ],
     uses=("SCI", "GROUPDQ", "PIXELDQ", "ZEROFRAME", "AVDRKCUR"),
     span="exposure",
+    halo=lambda plan: 1 if plan.optimal and isfinite(plan.optimal.limit_near) else 0,
     needs_all_dnu=True,
 )
 def ramp_fit(tile, refs, p):
-    """Fit a straight line to the ramp of every pixel, in segments between jumps.
+    """Fit a straight line to the ramp of every pixel.
 
     Makes the slope image (``rate``) and the slopes of each integration (``rateints``), in DN/s, with
-    the Poisson and the read-noise variance and their sum as ERR.  Groups flagged DO_NOT_USE or
-    SATURATED are not used, a JUMP_DET group starts a new segment.  Pixels without a slope are NaN
-    and DO_NOT_USE.  READNOISE is the noise of a pair of reads (DN), GAIN in e-/DN; a gain that is NaN,
-    zero or negative gives NO_GAIN_VALUE and DO_NOT_USE.
+    the Poisson and the read-noise variance and their sum as ERR.  READNOISE is the noise of a pair of
+    reads (DN), GAIN in e-/DN.
 
-    Exit 6 when every pixel is saturated from the first group on, or no group can be used.
+    OLS_C: weighted least squares on the segments between jumps.  Groups flagged DO_NOT_USE or
+    SATURATED are not used, a JUMP_DET group starts a new segment.  Pixels without a slope are NaN
+    and DO_NOT_USE.  A gain that is NaN, zero or negative gives NO_GAIN_VALUE and DO_NOT_USE.
+
+    LIKELY: the most likely slope for the covariance that photon and read noise give the
+    differences of groups.  Differences to or from a group with any flag are not used; of the rest,
+    one after the other is left out as long as chi-square gains 20.25 by it, or 23.8 by two
+    neighbours around a group that is a mean of several frames; such pixels get JUMP_DET.  (The jump
+    step comes before all the same; what it flags is not used either.)  The zero frame is a group of
+    its own where the first group is a mean of which it is a part.  Integrations are weighted by
+    their variance.  Pixels without a usable difference, or whose gain or read noise is no positive
+    number, are NaN in SCI, ERR and the variances; DO_NOT_USE is set where every group is unusable.
+    Exposures whose reads are not evenly spaced always get this fit, others with fewer than 4 groups
+    OLS_C.
+
+    OPTIMAL: generalised least squares with the whole covariance of the differences, which comes from
+    the rate of all integrations together, and a search for jumps of its own, which also knows hits
+    that averaging spreads over two differences and those next to another hit; found groups get
+    JUMP_DET.  Integrations are weighted by their variance.  Every pixel without a slope is NaN and
+    DO_NOT_USE, also where READNOISE has no value; a single reading counts unless
+    suppress_one_group.  An exposure of one group gets OLS_C.
+
+    Exit 6 when every pixel is saturated from the first group on, or no group can be used; exit 2
+    for the optional results of LIKELY and OPTIMAL, which have none.
     """
     plan = tile.plan
     sci, gdq, all_dnu = tile["SCI"], tile["GROUPDQ"], tile.all_dnu
@@ -61,11 +95,16 @@ def ramp_fit(tile, refs, p):
         all_dnu[:, :first] = all_dnu[:, last + 1 :] = True
         gdq[:, :first] |= np.uint8(DQ["DO_NOT_USE"])
         gdq[:, last + 1 :] |= np.uint8(DQ["DO_NOT_USE"])
-    start, stop = plan.cut(all_dnu)
+    start, stop = (0, sci.shape[1]) if plan.likely or plan.optimal else plan.cut(all_dnu)
     sci, gdq = sci[:, start:stop], gdq[:, start:stop]
     lit = (gdq[:, 0] & DQ["SATURATED"]) == 0
     y0, y1, x0, x1 = tile.core
     tile.count("integrations that are not saturated", np.count_nonzero(lit[:, y0:y1, x0:x1]))
+    if plan.likely:
+        rate, rateints = fit_tile(tile, refs, plan.likely)
+        return {"rate": rate, "rateints": rateints}
+    if plan.optimal:
+        return optimal.fit(tile, refs, p, plan)
     timing = RampTiming(unjump_first=start > 0, **plan.timing)
     arrays = (sci, gdq, tile["PIXELDQ"], refs["gain"]["SCI"], refs["readnoise"]["SCI"], timing)
     dark, zero = tile.get("AVDRKCUR"), tile.get("ZEROFRAME")
@@ -102,8 +141,6 @@ def _padded(plane, length):
 
 @ramp_fit.setup
 def _(exposure, refs, p):
-    if p.algorithm != "OLS_C":
-        raise UsageError("ramp_fit: algorithm = LIKELY is not supported yet; use OLS_C")
     refuse_uneven_reads(exposure, "ramp_fit")
     require_values(refs["gain"], 0.0)
     require_values(refs["readnoise"], -1.0)
@@ -112,6 +149,12 @@ def _(exposure, refs, p):
     gain_factor = refs["gain"].get("GAINFACT")
     if gain_factor is not None:
         meta.set("GAINFACT", gain_factor)
+    reads = read_times(exposure)
+    if choose_algorithm(p.algorithm, ngroup, reads) == "LIKELY":
+        if "fitopt" in exposure.wanted:
+            raise UsageError("ramp_fit: the likelihood fit has no optional results; leave out --fitopt")
+        times = likely_times(exposure, reads)
+        return SimpleNamespace(likely=times, optimal=None, window=_window(p, ngroup))
     timing = {
         "group_time": meta["TGROUP"],
         "frame_time": meta["TFRAME"],
@@ -126,7 +169,12 @@ def _(exposure, refs, p):
             raise DataError(
                 f"{exposure.label}: {name.replace('_', ' ')} is {timing[name]} s; no slope can be fitted"
             )
+    model = None
+    if p.algorithm == "OPTIMAL" and ngroup > 1:
+        model = optimal.ramp_model(exposure, p, DQ["NO_GAIN_VALUE"])
     return SimpleNamespace(
+        likely=None,
+        optimal=model,
         timing=timing,
         window=_window(p, ngroup),
         cut=_Cut(meta.get("INSTRUME") == "MIRI" and ngroup > 1, exposure.label),

@@ -514,7 +514,6 @@ def test_terminal_refused(exposure):
         ("jump.minimum_groups=2.5", "whole number"),
         ("jump.flag_4_neighbors=maybe", "true or false"),
         ("refpix.refpix_algorithm=zzz", "choose one of"),
-        ("ramp_fit.algorithm=LIKELY", "not supported yet"),
     ],
 )
 def test_set_refused(assignment, words, case, invoke, tmp_path):
@@ -561,6 +560,7 @@ def test_parameter_file_that_is_not_there(case, invoke, tmp_path, monkeypatch):
         (("--with", "jump=foo"), "no step 'foo'"),
         (("--with", "foo=jump"), "no step 'foo'"),
         (("--skip", "ramp-fit"), "not a rateints"),
+        (("--set", "ramp_fit.algorithm=LIKELY", "--fitopt", "f.fits"), "no optional results"),
         (("-j", "0"), "-j"),
     ],
 )
