@@ -3,12 +3,12 @@
 import logging
 import tomllib
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 
 from jwcal.core.errors import InputError
 from jwcal.core.header import Header
+from jwcal.core.packaged import text_of
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _TYPES: dict = {"int": int, "float": (int, float), "bool": bool, "str": str}
 @cache
 def products():
     """Product definitions of ``data/products.toml`` (dict by name)."""
-    return tomllib.loads(files("jwcal.data").joinpath("products.toml").read_text())
+    return tomllib.loads(text_of("data", "products.toml"))
 
 
 def kind_of(product):
@@ -30,7 +30,7 @@ def kind_of(product):
 @cache
 def keywords():
     """Keyword definitions of ``data/keywords.toml`` (dict by keyword)."""
-    return tomllib.loads(files("jwcal.data").joinpath("keywords.toml").read_text())
+    return tomllib.loads(text_of("data", "keywords.toml"))
 
 
 class Meta:
@@ -154,14 +154,7 @@ class FileStore:
 
     def read(self, name, box=None, index=(), out=None):
         """Read a box of a plane (all leading axes, or those of `index`)."""
-        hdu = self.hdus[name]
-        if index == () and box is not None and out is not None:
-            return hdu.read_tile(box, out)
-        array = hdu.read(index=index or None, box=box)
-        if out is None:
-            return array
-        out[...] = array
-        return out
+        return self.hdus[name].read(index=index or None, box=box, out=out)
 
 
 class Exposure:

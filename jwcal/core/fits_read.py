@@ -10,7 +10,7 @@ from jwcal.core.errors import InputError
 from jwcal.core.fits_layout import BITPIX, read_layout
 from jwcal.core.header import BLOCK, CARD, Header
 from jwcal.core.source import open_source
-from jwcal.core.spool import CHUNK, pread_into
+from jwcal.core.spool import CHUNK
 from jwcal.kernels import swap
 
 log = logging.getLogger(__name__)
@@ -45,18 +45,24 @@ class HDU:
     bitpix : int
     dtype : numpy.dtype
         Native type of the values.
-    offset, nbytes : int
-        Place of the data in the file and their size without padding [bytes].
+    start, nbytes : int
+        Place of the data in the stream and their size without padding [bytes].
+    fd, offset : int
+        Descriptor that holds the data, for copies of the bytes, and their place there.
+    private : bool
+        Whether the data are a copy of our own, which may be written over.
     label : str
         File and HDU for messages.
     """
 
-    def __init__(self, source, header, layout, header_offset, offset, label):
+    def __init__(self, source, header, layout, header_offset, start, label):
         self._source = source
         self._layout = layout
         self._header_offset = header_offset
         self.header = header
-        self.offset = offset
+        self.start = start
+        piece = source.place(start, layout.nbytes)
+        self.fd, self.offset, self.private = piece.fd, piece.offset, piece.private
         self.label = label
         self.kind, self.shape, self.bitpix = layout.kind, layout.shape, layout.bitpix
         self.dtype, self.nbytes = layout.dtype, layout.nbytes
@@ -66,26 +72,16 @@ class HDU:
     def __repr__(self):
         return f"<HDU {self.name or '(no name)'} {self.kind} {self.shape} {self.dtype}>"
 
-    @property
-    def fd(self):
-        """Descriptor of the file, for copies of its bytes."""
-        return self._source.fd
-
-    @property
-    def private(self):
-        """Whether the data are a copy of our own, which may be written over."""
-        return self._source.private
-
     def header_bytes(self):
         """Header blocks as they stand in the file."""
-        buffer = np.empty(self.offset - self._header_offset, np.uint8)
+        buffer = np.empty(self.start - self._header_offset, np.uint8)
         self.fill(buffer, self._header_offset)
         return buffer.tobytes()
 
     def fill(self, buffer, offset):
-        """Fill a byte buffer from a place in the file; a lack of bytes is an `InputError`."""
+        """Fill a byte buffer from a place in the stream; a lack of bytes is an `InputError`."""
         try:
-            got = pread_into(self.fd, buffer, offset)
+            got = self._source.fill(buffer, offset)
         except OSError as exc:
             raise InputError(f"{self.label}: cannot read: {exc.strerror or exc}") from None
         if got < buffer.nbytes:
@@ -94,7 +90,7 @@ class HDU:
     def raw(self):
         """Bytes of the data (uint8 array), table heap included."""
         buffer = np.empty(self.nbytes, np.uint8)
-        self.fill(buffer, self.offset)
+        self.fill(buffer, self.start)
         return buffer
 
     def table(self):
@@ -112,7 +108,7 @@ class HDU:
         if self.header.get("ZTABLE") is True:
             raise InputError(f"{self.label}: compressed tables are not supported; run funpack first")
         rows = np.empty(self.header["NAXIS1"] * self.header["NAXIS2"], np.uint8)
-        self.fill(rows, self.offset)
+        self.fill(rows, self.start)
         return read_table(rows, self.header, self.label)
 
     def read(self, index=None, box=None, out=None):
@@ -200,8 +196,16 @@ class HDU:
         if out.flags.c_contiguous:
             flat = out.reshape(len(frames), plane)
             step = max(1, CHUNK // max(plane * abs(self.bitpix) // 8, 1))
-            for first, last in _runs(frames, step):
+            for first, last in runs(frames, step):
                 self._read_run(frames[first], last - first, box, flat[first:last].reshape(-1))
+            return
+        if (y1 - y0 == 1 or (x0, x1) == (0, self._plane()[1])) and self._fits_planes(out):
+            parts = out if out.ndim > 3 else out[None]
+            each = len(frames) // len(parts)
+            for k, part in enumerate(parts):
+                mine = frames[k * each : (k + 1) * each]
+                for first, last in runs(mine, len(mine)):
+                    self._read_planes(mine[first], box, part.reshape(-1, *part.shape[-2:])[first:last])
             return
         for number, where in zip(frames, itertools.product(*map(range, lead)), strict=True):
             target = out[where]
@@ -211,6 +215,27 @@ class HDU:
                 packed = np.empty(plane, out.dtype)
                 self._read_run(number, 1, box, packed)
                 target[...] = packed.reshape(target.shape)
+
+    def _fits_planes(self, out):
+        """Whether planes that lie apart can be filled in one call."""
+        plain = out.dtype == self.dtype or (self.bitpix == 16 and out.dtype == np.float32)
+        return (
+            plain
+            and not self._layout.scaled
+            and 3 <= out.ndim <= 4
+            and out[(0,) * (out.ndim - 2)].flags.c_contiguous
+        )
+
+    def _read_planes(self, number, box, out):
+        ny, nx = self._plane()
+        size = abs(self.bitpix) // 8
+        offset = self.offset + ((number * ny + box[0]) * nx + box[2]) * size
+        try:
+            got = swap.read_planes(self.fd, offset, ny * nx * size, self.bitpix, self._layout.bzero, out)
+        except OSError as exc:
+            raise InputError(f"{self.label}: cannot read: {exc.strerror or exc}") from None
+        if got < out.size * size:
+            raise InputError(f"{self.label}: the file has become shorter while it was read")
 
     def _read_run(self, number, count, box, out):
         """Read the box of `count` planes that follow each other into a flat array, in pieces."""
@@ -259,7 +284,7 @@ class HDU:
         return values.astype(self.dtype)
 
 
-def _runs(frames, step):
+def runs(frames, step):
     """Split a list of numbers into pieces of at most `step` that follow each other."""
     first = 0
     for i in range(1, len(frames) + 1):
@@ -336,7 +361,7 @@ class FitsFile:
             total = 0
             for start in range(0, hdu.nbytes, CHUNK):
                 part = scratch(min(CHUNK, hdu.nbytes - start))
-                hdu.fill(part, hdu.offset + start)
+                hdu.fill(part, hdu.start + start)
                 total = swap.datasum(part, total)
             if total != wanted:
                 raise InputError(f"{hdu.label}: damaged: the data do not match their DATASUM")
@@ -399,12 +424,15 @@ def _scan(source):
                 break
         hdu = _read_hdu(source, position, len(hdus))
         hdus.append(hdu)
-        position = hdu.offset + -(-hdu.nbytes // BLOCK) * BLOCK
+        position = hdu.start + -(-hdu.nbytes // BLOCK) * BLOCK
         if position > source.size:
-            have = max(source.size - hdu.offset, 0)
+            have = max(source.size - hdu.start, 0)
             raise InputError(
-                f"{hdu.label}: truncated: the data need {position - hdu.offset} bytes, the file has {have}"
+                f"{hdu.label}: truncated: the data need {position - hdu.start} bytes, the file has {have}"
             )
+    if any(source.place(hdu.start, hdu.nbytes).count < hdu.nbytes for hdu in hdus):
+        source.join()
+        return _scan(source)
     promised = hdus[0].header.get("NEXTEND", 0)
     if isinstance(promised, bool) or not isinstance(promised, int):
         raise InputError(f"{source.label}: NEXTEND is {promised!r}, not an integer")
@@ -467,7 +495,7 @@ def _find_end(data, start, where):
 def _read_at(source, offset, count):
     buffer = np.empty(max(min(count, source.size - offset), 0), np.uint8)
     try:
-        got = pread_into(source.fd, buffer, offset) if buffer.size else 0
+        got = source.fill(buffer, offset) if buffer.size else 0
     except OSError as exc:
         raise InputError(f"{source.label}: cannot read: {exc.strerror or exc}") from None
     return buffer[:got].tobytes()

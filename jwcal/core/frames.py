@@ -1,11 +1,17 @@
 """Steps that see whole frames: they run in place on an exposure in memory, integration by integration."""
 
+import math
+
 from jwcal.core.engine import Pass
+from jwcal.core.errors import JwcalError
 from jwcal.core.tile import Tile
 
 
 def run_frames(exposure, node, jobs=1, function=None):
     """Run a step that needs whole frames in place on an exposure in memory.
+
+    A step may give planes of another frame, the same for all integrations; every plane of pixels
+    must then be given anew.
 
     Parameters
     ----------
@@ -24,17 +30,45 @@ def run_frames(exposure, node, jobs=1, function=None):
     store = exposure.store
     nint = exposure.shape[0] if len(exposure.shape) > 2 else 1
     batches = [(0, nint)] if node.step.scope == "exposure" else [(i, i + 1) for i in range(nint)]
-    for ints in batches:
+
+    def call(ints, hook):
         part = slice(*ints)
         arrays = {name: array[part] if walk.has_ints(name) else array for name, array in store.planes.items()}
         tile = Tile(dict(arrays), exposure.meta, box, box, ints)
         tile.jobs = jobs
-        walk.apply(node, tile, {}, None, node.counts, function)
-        for name, array in tile.planes.items():
-            if array is arrays.get(name):
+        walk.apply(node, tile, {}, None, node.counts, hook)
+        return {name: array for name, array in tile.planes.items() if array is not arrays.get(name)}
+
+    if node.step.scan_hook is not None:
+        for ints in batches:
+            call(ints, node.step.scan_hook)
+    reframed: dict = {}
+    for ints in batches:
+        part = slice(*ints)
+        for name, array in call(ints, function).items():
+            if array.shape[-2:] != (ny, nx):
+                reframed[name] = _pack(store, name, array, nint, part.start if walk.has_ints(name) else None)
                 continue
             if name not in store.planes:
                 lead = store.shape("SCI")[: -array.ndim] if array.ndim < len(store.shape("SCI")) else ()
                 shape = (nint, *array.shape[1:]) if walk.has_ints(name) else (*lead, *array.shape)
                 store.create(name, shape, array.dtype)
             store.planes[name][part if walk.has_ints(name) else ...] = array
+    if reframed:
+        store.planes = reframed
+
+
+def _pack(store, name, array, nint, start):
+    """Put a plane of another frame into memory; a smaller one goes where the old one was.
+
+    Integrations come in order, so what is overwritten has been used.
+    """
+    if start is None:
+        return array
+    old = store.planes[name]
+    shape = (nint, *array.shape[1:])
+    if math.prod(shape) > old.size or old.dtype != array.dtype or not old.flags.c_contiguous:
+        raise JwcalError(f"{name}: frames of {shape[-2:]} cannot take the place of those of {old.shape[-2:]}")
+    whole = old.reshape(-1)[: math.prod(shape)].reshape(shape)
+    whole[start : start + len(array)] = array
+    return whole

@@ -5,8 +5,6 @@ import copy
 import logging
 import os
 import signal
-import subprocess
-import tempfile
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -201,6 +199,7 @@ class _Run:
         self.unmade: set = set()
         self.gives = exposure.kind
         self.input = exposure.fits
+        self.given = exposure.store
         reserve_cards(self.exposure)
         self.exposure.wanted = tuple(job.outputs)
         self.jobs = engine.worker_count(job.jobs)
@@ -346,7 +345,7 @@ class _Run:
         )
 
     def _references(self, step, values):
-        paths = {}
+        paths: dict = {}
         for ref in step.refs:
             if ref.when is not None and not ref.when(self.exposure, values):
                 paths[ref.kind] = None
@@ -454,7 +453,8 @@ class _Run:
 
     def _flush_to_memory(self):
         """Materialise the ramp, for a step that needs whole frames."""
-        if isinstance(self.exposure.store, ArrayStore) and not self.nodes:
+        store = self.exposure.store
+        if isinstance(store, ArrayStore) and store is not self.given and not self.nodes:
             return
         if self.gives != "ramp" or self.exposure.kind != "ramp":
             raise UsageError("a step that sees whole frames can only work on a ramp")
@@ -469,6 +469,9 @@ class _Run:
 
     def _external(self, item):
         """Send the exposure through a program that reads and writes FITS."""
+        import subprocess
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="jwcal-") as folder:
             before, after = Path(folder) / "in.fits", Path(folder) / "out.fits"
             self.exposure.write(str(before))

@@ -6,11 +6,9 @@ import numpy as np
 
 from jwcal.core import dq as dqbits
 from jwcal.core.errors import InputError, JwcalError, ReferenceFileError
-from jwcal.core.stripes import DETECTOR_SIZE, runs, stripe_lines
+from jwcal.core.stripes import DETECTOR_SIZE, lines_of, runs
 
 _WILD = {"", "N/A", "ANY", "*"}
-# Longer frames hold interleaved reference pixels (IRS2).
-LONGEST_SIDE = 2048
 
 # Planes that are one image in files of these types.
 _IMAGES = {
@@ -57,7 +55,7 @@ class ReferenceFile:
         self._pairs = False
         self._offsets = {}
         if exposure is not None:
-            self.stripes = stripe_lines(exposure.meta, exposure.frame)
+            self.stripes = lines_of(exposure)
             self.frame, self.origin = exposure.frame, exposure.substrt
             self._check(exposure)
 
@@ -144,15 +142,15 @@ class ReferenceFile:
             self._fail(f"{name} is not an image")
         ny, nx = shape[-2:]
         frame = self.frame or (ny, nx)
-        if (max(ny, nx) > LONGEST_SIDE) != (max(frame) > LONGEST_SIDE):
-            kinds = "traditional", "IRS2 (interleaved)"
-            self._fail(
-                f"{name} of {ny} x {nx} pixels is for the {kinds[max(ny, nx) > LONGEST_SIDE]} readout; the exposure"
-                f" of {frame[0]} x {frame[1]} pixels is {kinds[max(frame) > LONGEST_SIDE]}"
-            )
-        start = (self.get("SUBSTRT2"), self.get("SUBSTRT1"))
         if self._is_striped(name):
             return self._find_fast_offset(name)
+        if (max(ny, nx) > DETECTOR_SIZE) != (max(frame) > DETECTOR_SIZE):
+            kinds = "traditional", "IRS2 (interleaved)"
+            self._fail(
+                f"{name} of {ny} x {nx} pixels is for the {kinds[max(ny, nx) > DETECTOR_SIZE]} readout; the exposure"
+                f" of {frame[0]} x {frame[1]} pixels is {kinds[max(frame) > DETECTOR_SIZE]}"
+            )
+        start = (self.get("SUBSTRT2"), self.get("SUBSTRT1"))
         known = all(isinstance(s, int) and s > 0 for s in start)
         if known and self.origin is not None:
             off = (self.origin[0] - (start[0] - 1), self.origin[1] - (start[1] - 1))
@@ -168,16 +166,16 @@ class ReferenceFile:
         return off
 
     def _is_striped(self, name):
-        """Whether a plane, not being in the frame of the exposure, is put together from stripes."""
+        """Whether a plane, not being in the frame of the exposure, is put together from some of its lines."""
         return self.stripes is not None and self.shape(name)[-2:] != self.frame
 
     def _find_fast_offset(self, name):
-        axis = self.stripes[0]
+        axis, _, size = self.stripes
         shape, frame = self.shape(name)[-2:], self.frame
         start = self.get("SUBSTRT1" if axis == 0 else "SUBSTRT2")
         off = [0, 0]
         off[1 - axis] = self.origin[1 - axis] - (start - 1 if isinstance(start, int) and start > 0 else 0)
-        if shape[axis] != DETECTOR_SIZE or not 0 <= off[1 - axis] <= shape[1 - axis] - frame[1 - axis]:
+        if shape[axis] != size or not 0 <= off[1 - axis] <= shape[1 - axis] - frame[1 - axis]:
             self._fail(
                 f"{name} of {shape[0]} x {shape[1]} pixels does not cover the stripes of the exposure's"
                 f" {frame[0]} x {frame[1]} pixels"
@@ -186,7 +184,7 @@ class ReferenceFile:
 
     def _read_stripes(self, hdu, box, index, out):
         """Read a box piece by piece; it is shifted along the fast axis already."""
-        axis, lines = self.stripes
+        axis, lines, _ = self.stripes
         start, stop = box[2 * axis : 2 * axis + 2]
         lines = lines[start:stop]
         parts = []

@@ -6,7 +6,8 @@ import numpy as np
 
 from jwcal.core.errors import ReferenceFileError
 from jwcal.core.step import Ref, step
-from jwcal.detector1._shared import IRS2_FRAME, irs2_halo, irs2_rows, is_irs2, normal_box
+from jwcal.core.stripes import IRS2_FRAME
+from jwcal.detector1._shared import irs2_halo, irs2_rows, is_irs2, normal_box
 from jwcal.kernels.ipc import convolve
 
 LARGEST_KERNEL = 31

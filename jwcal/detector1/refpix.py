@@ -9,78 +9,35 @@ those of the calibration pipeline of the observatory, package ``jwst`` 3.0.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from jwcal.core.dq import DQ
-from jwcal.core.errors import InputError, UsageError
-from jwcal.core.step import Param, Skip, step
+from jwcal.core.step import Param, Ref, step
+from jwcal.detector1._shared import is_irs2
+from jwcal.detector1.refpix_irs2 import (
+    BAD,
+    Interleaved,
+    correct,
+    describe_irs2,
+    find_bad,
+    repair,
+    subtract_means,
+)
+from jwcal.detector1.refpix_readout import (
+    AMPLIFIER_WIDTH,
+    MIRI_OUTPUTS,
+    NIR_BORDER,
+    NIR_SIZE,
+    NO_REFERENCE_PIXELS,
+    average_ends,
+    describe,
+)
+from jwcal.detector1.refpix_sirs import read_kernels, side_templates, subtract_templates
 from jwcal.kernels.refpix import clipped_means, running_median, subtract_profiles, subtract_row_parity
 
 log = logging.getLogger(__name__)
-
-NIR_SIZE = 2048
-NIR_BORDER = 4
-AMPLIFIER_WIDTH = 512
-MIRI_SHAPE = (1024, 1032)
-MIRI_REFERENCE_COLUMNS = (0, 1, 2, 3, 1028, 1029, 1030, 1031)
-MIRI_OUTPUTS = 4
-NO_REFERENCE_PIXELS = "no valid reference pixels"
-
-# Subarrays of NIRSpec that no reference pixel reaches: their outermost image columns are unilluminated.
-EDGELESS = ("SUB32", "SUB512", "SUB512S")
-
-# (FASTAXIS, SLOWAXIS) by detector, for exposures that do not say.
-READOUT_AXES = {
-    **dict.fromkeys(("NRCA1", "NRCA3", "NRCALONG", "NRCB2", "NRCB4"), (-1, 2)),
-    **dict.fromkeys(("NRCA2", "NRCA4", "NRCB1", "NRCB3", "NRCBLONG"), (1, -2)),
-    **dict.fromkeys(("NIS", "GUIDER1", "NRS2"), (-2, -1)),
-    "GUIDER2": (2, -1),
-    "NRS1": (2, 1),
-    **dict.fromkeys(("MIRIMAGE", "MIRIFULONG", "MIRIFUSHORT"), (1, 2)),
-}
-
-
-@dataclass
-class Readout:
-    """How an exposure was read, as far as its reference pixels are concerned.
-
-    Attributes
-    ----------
-    mode : str
-        "amplifiers": near infrared, four outputs; "single": near infrared, one output;
-        "rows": MIRI.
-    frame : (int, int)
-        Rows and columns of the image.
-    fast, slow : (n,) int64 numpy.ndarray
-        Detector position along the fast and the slow axis of each image column or row.
-    fast_is_x : bool
-        Whether the fast axis runs along the image rows.
-    rows, columns : (ny,), (nx,) bool numpy.ndarray
-        Image rows and columns that hold reference pixels.
-    edgeless : bool
-        Whether the outermost image columns stand in for reference pixels.
-    cached : tuple or None
-        Sets of pixels of the last integration, with what they were made from.
-    """
-
-    mode: str
-    frame: tuple
-    fast: np.ndarray
-    slow: np.ndarray
-    fast_is_x: bool
-    rows: np.ndarray
-    columns: np.ndarray
-    edgeless: bool = False
-    cached: tuple | None = field(default=None, repr=False)
-
-    def boxes(self):
-        """Boxes that cover the reference pixels without overlap."""
-        nx = self.frame[1]
-        out = [(a, b, 0, nx) for a, b in _runs(self.rows)]
-        between = _runs(~self.rows)
-        return out + [(a, b, c, d) for a, b in between for c, d in _runs(self.columns)]
 
 
 @dataclass
@@ -119,6 +76,8 @@ class Correction:
     drift : Profile or None
         For MIRI, of (n, 2, ...) values: drift since the first group of even and odd rows; there
         are no other profiles then.
+    templates : (n, 4, nline) float64 numpy.ndarray or None
+        Signal of each line by output; stands for the profile along the slow axis; DN.
     """
 
     along_x: Profile | None = None
@@ -126,108 +85,7 @@ class Correction:
     rounded: np.ndarray | None = None
     x_first: bool = True
     drift: Profile | None = None
-
-
-def _runs(mask):
-    """Half-open ranges in which a mask is set."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
-
-
-def readout_axes(meta):
-    """Directions of the fast and the slow readout axis in the image.
-
-    Parameters
-    ----------
-    meta : mapping
-        Keywords FASTAXIS, SLOWAXIS, DETECTOR.
-
-    Returns
-    -------
-    fast, slow : int
-        1 or 2 for the x or y axis, negative when read towards falling index.
-
-    Raises
-    ------
-    InputError
-        If the keywords are missing for a detector of unknown orientation, or name one axis twice.
-    """
-    detector = str(meta.get("DETECTOR", "")).strip().upper()
-    known = READOUT_AXES.get(detector)
-    axes = meta.get("FASTAXIS"), meta.get("SLOWAXIS")
-    if None in axes:
-        if known is None:
-            raise InputError(f"refpix: FASTAXIS or SLOWAXIS is missing and detector {detector!r} is unknown")
-        return known
-    if {abs(a) for a in axes} != {1, 2}:
-        raise InputError(f"refpix: FASTAXIS = {axes[0]} and SLOWAXIS = {axes[1]} do not name two axes")
-    if known not in {None, axes}:
-        log.warning(
-            "refpix: FASTAXIS, SLOWAXIS = %s, %s; %s is usually read along %s, %s", *axes, detector, *known
-        )
-    return axes
-
-
-def describe(meta, frame, origin):
-    """Work out how an exposure was read.
-
-    Parameters
-    ----------
-    meta : mapping
-        Keywords INSTRUME, DETECTOR, SUBARRAY, NOUTPUTS, FASTAXIS, SLOWAXIS, MSTR_RD1.
-    frame : (int, int)
-        Rows and columns of the image.
-    origin : (int, int)
-        0-based row and column of the image in the whole detector.
-
-    Returns
-    -------
-    Readout
-
-    Raises
-    ------
-    Skip
-        If the mode has no reference pixels that can be used.
-    InputError
-        For readout modes this step cannot correct.
-    """
-    instrument = str(meta.get("INSTRUME", "")).strip().upper()
-    ny, nx = frame
-    if instrument == "MIRI":
-        return _describe_miri(frame)
-    if max(frame) > NIR_SIZE:
-        raise InputError("refpix: IRS2 readout is not supported yet; use --skip refpix to go on without")
-    if meta.get("MSTR_RD1") is not None:
-        raise InputError(
-            "refpix: multistripe readout is not supported yet; use --skip refpix to go on without"
-        )
-    full = frame == (NIR_SIZE, NIR_SIZE)
-    y0, x0 = (0, 0) if full else origin
-    if min(y0, x0) < 0 or y0 + ny > NIR_SIZE or x0 + nx > NIR_SIZE:
-        raise Skip("the subarray does not fit in the detector")
-    fast, slow = readout_axes(meta)
-    y, x = np.arange(y0, y0 + ny), np.arange(x0, x0 + nx)
-    border = (y < NIR_BORDER) | (y >= NIR_SIZE - NIR_BORDER), (x < NIR_BORDER) | (x >= NIR_SIZE - NIR_BORDER)
-    mode = "amplifiers" if full or meta.get("NOUTPUTS") == 4 else "single"
-    edgeless = mode == "single" and str(meta.get("SUBARRAY", "")).strip() in EDGELESS
-    if edgeless:
-        border[1][:NIR_BORDER] = border[1][-NIR_BORDER:] = True
-    if not border[0].any() and not border[1].any():
-        raise Skip(NO_REFERENCE_PIXELS)
-    along = (x, y) if abs(fast) == 1 else (y, x)
-    position = [a if sign > 0 else NIR_SIZE - 1 - a for a, sign in zip(along, (fast, slow), strict=True)]
-    return Readout(mode, frame, position[0], position[1], abs(fast) == 1, border[0], border[1], edgeless)
-
-
-def _describe_miri(frame):
-    ny, nx = frame
-    if ny < MIRI_SHAPE[0] or nx < MIRI_SHAPE[1]:
-        raise Skip("not done for MIRI subarrays")
-    if frame != MIRI_SHAPE:
-        raise InputError(f"refpix: a MIRI image of {ny} x {nx} pixels is larger than the detector")
-    columns = np.zeros(nx, bool)
-    columns[list(MIRI_REFERENCE_COLUMNS)] = True
-    return Readout("rows", frame, np.arange(nx), np.arange(ny), True, np.zeros(ny, bool), columns)
+    templates: np.ndarray | None = None
 
 
 def _sort_by(keys, pixels, nset):
@@ -270,6 +128,10 @@ def _sets(readout, strips, p):
         parity = fast % 2 if p.odd_even_columns else 0
         keys, nset = (fast // AMPLIFIER_WIDTH * 2 + parity) * 2 + end, 16
         usable &= end >= 0
+    elif readout.mode == "stripes":
+        parity = fast % 2 if p.odd_even_columns else 0
+        keys, nset = (fast + readout.shift) // AMPLIFIER_WIDTH * 2 + parity, 8
+        usable &= (dq & DQ["REFERENCE_PIXEL"]) != 0
     elif readout.mode == "single":
         reference = (dq & DQ["REFERENCE_PIXEL"]) != 0
         if readout.edgeless:
@@ -304,30 +166,27 @@ def _absent_is_zero(signal):
 
 
 def _amplifier_levels(means, uniform, single, split):
-    """Level per group and detector column from the means at both ends; 0 where there is none."""
-    ngroup = len(means)
-    low, high = means.reshape(ngroup, 8, 2).transpose(2, 0, 1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = low + high
-        narrow = (single != 0)[:, None] & ~(uniform != 0).reshape(ngroup, 8, 2).any(axis=2)
-        total = np.where(narrow, total.astype(np.float32), total)
-    level = np.where(np.isnan(low), high, np.where(np.isnan(high), low, 0.5 * total)).reshape(ngroup, 4, 2)
-    if not split:
-        level[:, :, 1] = level[:, :, 0]
-    level[np.isnan(level).any(axis=2)] = 0.0
-    return np.tile(level[:, :, None, :], (1, 1, AMPLIFIER_WIDTH // 2, 1)).reshape(ngroup, NIR_SIZE)
+    """Level per group and detector column; 0 where there is none."""
+    level = average_ends(means, uniform, single, split)
+    return np.tile(level[:, :, None, :], (1, 1, AMPLIFIER_WIDTH // 2, 1)).reshape(len(means), NIR_SIZE)
+
+
+def _side_pixels(values, levels, sides, single):
+    """Pixels of the left and the right side, without the level of their column; in time order of lines."""
+    for start, where, usable in sides:
+        pixels = values.take(where, axis=1).astype(np.float64) - levels[:, None, start : start + NIR_BORDER]
+        rounded = single != 0
+        pixels[rounded] = pixels[rounded].astype(np.float32)
+        yield pixels, usable
 
 
 def _side_signal(values, levels, sides, readout, single, p):
     """Signal per group and detector line from the side pixels; 0 where there is none."""
     first = int(readout.slow.min())
-    medians = []
-    for start, where, usable in sides:
-        pixels = values.take(where, axis=1).astype(np.float64) - levels[:, None, start : start + NIR_BORDER]
-        rounded = single != 0
-        pixels[rounded] = pixels[rounded].astype(np.float32)
-        medians.append(running_median(pixels, usable, p.side_smoothing_length, single, first, NIR_SIZE))
-    left, right = medians
+    left, right = (
+        running_median(pixels, usable, p.side_smoothing_length, single, first, NIR_SIZE)
+        for pixels, usable in _side_pixels(values, levels, sides, single)
+    )
     both = np.where(np.isnan(left), right, np.where(np.isnan(right), left, 0.5 * (left + right)))
     return p.side_gain * _absent_is_zero(both)
 
@@ -356,12 +215,24 @@ def solve_near_infrared(values, strips, readout, p, single):
     index, bounds, sides = _sets(readout, strips, p)
     means, uniform = clipped_means(values, index, bounds, p.siglimit, single)
     ngroup = len(values)
-    across = Profile(np.zeros((ngroup, 1)), np.zeros(len(readout.slow), np.intp))
-    if readout.mode == "amplifiers":
+    across, templates = Profile(np.zeros((ngroup, 1)), np.zeros(len(readout.slow), np.intp)), None
+    if readout.mode == "stripes":
+        level = means.reshape(ngroup, 4, 2)
+        if not p.odd_even_columns:
+            level[:, :, 1] = level[:, :, 0]
+        level[np.isnan(level).any(axis=2)] = 0.0
+        output = (readout.fast + readout.shift) // AMPLIFIER_WIDTH
+        along = Profile(level.reshape(ngroup, 8), output * 2 + readout.fast % 2)
+    elif readout.mode == "amplifiers":
         if len(index) == 0 and not (p.use_side_ref_pixels and any(s[2].any() for s in sides)):
             return None
         levels = _amplifier_levels(means, uniform, single, p.odd_even_columns)
-        if p.use_side_ref_pixels:
+        if p.use_side_ref_pixels and readout.kernels is not None:
+            (left, _), (right, _) = _side_pixels(values, levels, sides, single)
+            templates = np.array(
+                [side_templates(a, b, readout.kernels, p.sigreject) for a, b in zip(left, right, strict=True)]
+            )
+        elif p.use_side_ref_pixels:
             lines = _side_signal(values, levels, sides, readout, single, p)
             across = Profile(np.ascontiguousarray(lines[:, readout.slow - readout.slow.min()]))
         # One value for each output and parity, found in the first two columns of every output.
@@ -374,8 +245,8 @@ def solve_near_infrared(values, strips, readout, p, single):
             means[:, 1] = means[:, 0]
         along = Profile(_absent_is_zero(means), readout.fast % 2)
     if readout.fast_is_x:
-        return Correction(along, across, single, x_first=True)
-    return Correction(across, along, single, x_first=False)
+        return Correction(along, across, single, x_first=True, templates=templates)
+    return Correction(across, along, single, x_first=False, templates=templates)
 
 
 def solve_miri(values, strips, readout, p):
@@ -415,12 +286,25 @@ def solve_miri(values, strips, readout, p):
     return Correction(drift=Profile(_absent_is_zero(level), np.arange(readout.frame[1]) % MIRI_OUTPUTS))
 
 
+def _is_interleaved(exposure, _p):
+    return is_irs2(exposure)
+
+
+def _uses_sirs(exposure, p):
+    full = exposure.frame == (NIR_SIZE, NIR_SIZE) and "FULL" in str(exposure.meta.get("SUBARRAY", "FULL"))
+    return p.refpix_algorithm == "sirs" and p.use_side_ref_pixels and full
+
+
 @step(
     "refpix",
     stage="detector1",
     takes="ramp",
     gives="ramp",
     status="S_REFPIX",
+    refs=[
+        Ref("refpix", missing="optional", when=_is_interleaved),
+        Ref("sirskernel", missing="optional", keyword="R_SIRSKL", when=_uses_sirs),
+    ],
     params=[
         Param("odd_even_columns", bool, True, "Treat odd and even columns apart (near infrared)."),
         Param("use_side_ref_pixels", bool, True, "Subtract the signal of the side pixels from each row."),
@@ -451,6 +335,7 @@ def solve_miri(values, strips, readout, p):
         Param("preserve_irs2_refpix", bool, False, "Keep the interleaved reference pixels (IRS2)."),
         Param("irs2_mean_subtraction", bool, False, "Subtract clipped means before the IRS2 correction."),
     ],
+    # Also the flags of interleaved exposures; but those are whole frames in memory by then.
     changes=("SCI", "ZEROFRAME"),
     uses=("SCI", "PIXELDQ", "ZEROFRAME"),
     keywords=("S_REFPIX",),
@@ -462,10 +347,23 @@ def refpix(tile, refs, p):
     ends of each output, for odd and even columns, are averaged and subtracted; then a running
     median of the side pixels is subtracted from each line.  One output: clipped means of all
     reference pixels.  MIRI: clipped means of the left and right reference columns, for each
-    output and for odd and even rows, of the difference to the first group.  Reference pixels
+    output and for odd and even rows, of the difference to the first group.  Multistripe readout:
+    clipped means of the reference pixels of each output, for odd and even columns.  Reference pixels
     flagged DO_NOT_USE and NaN are not used.  Zero frames are corrected like a group; their
     zeros stay.
+
+    Full near-infrared frames with ``refpix_algorithm = sirs``: the side pixels are filtered with
+    the kernels of the SIRSKERNEL reference instead.
+
+    Interleaved readout of NIRSpec (IRS2): pixels with BAD_REF_PIXEL, others that differ from those
+    of their output by more than ``ovr_corr_mitigation_ftr`` standard deviations, and those listed in
+    the REFPIX reference are replaced by their neighbours; rows of the former two get BAD_REF_PIXEL and
+    DO_NOT_USE.  Then the interleaved pixels and the reference output, weighted by frequency with that
+    reference, are subtracted, and the frame of 3200 rows becomes one of 2048 by 2048 normal pixels
+    (unless ``preserve_irs2_refpix``).  Exit 4 without the reference.
     """
+    if isinstance(tile.plan, Interleaved):
+        return
     y0, y1, x0, x1 = tile.box
     sci, zeroframe = tile["SCI"], tile.get("ZEROFRAME")
     for k, i in enumerate(range(tile.i0, tile.i1)):
@@ -478,6 +376,20 @@ def refpix(tile, refs, p):
             continue
         along_x, along_y = c.along_x.cut(x0, x1), c.along_y.cut(y0, y1)
         n = sci.shape[1]
+        if c.templates is not None:
+            groups = [*sci[k], *([] if zeroframe is None else zeroframe[k : k + 1])]
+            level = along_x if c.x_first else along_y
+            for g, group in enumerate(groups):
+                subtract_templates(
+                    group,
+                    level[g],
+                    c.templates[g],
+                    tile.plan,
+                    tile.box,
+                    rounded=c.rounded[g],
+                    keep_zero=g >= n,
+                )
+            continue
         subtract_profiles(sci[k], along_x[:n], along_y[:n], c.rounded[:n], x_first=c.x_first)
         if zeroframe is not None:
             subtract_profiles(
@@ -492,23 +404,28 @@ def refpix(tile, refs, p):
 
 @refpix.setup
 def _(exposure, refs, p):
+    if is_irs2(exposure):
+        return describe_irs2(exposure, refs["refpix"], p)
     readout = describe(exposure.meta, exposure.frame, exposure.substrt)
-    if (
-        p.refpix_algorithm == "sirs"
-        and readout.mode == "amplifiers"
-        and readout.frame == (NIR_SIZE, NIR_SIZE)
-    ):
-        raise UsageError("refpix: refpix_algorithm = sirs is not supported yet; use median")
+    if refs["sirskernel"] is not None and readout.mode == "amplifiers":
+        readout.kernels = read_kernels(
+            refs["sirskernel"], exposure.meta["DETECTOR"], p.halfwidth, p.gaussmooth
+        )
+    elif p.refpix_algorithm == "sirs":
+        why = "there is no SIRSKERNEL reference" if _uses_sirs(exposure, p) else "it is for full frames"
+        log.warning("refpix: refpix_algorithm = sirs not used, %s", why)
     return readout
 
 
 @refpix.probe
 def _(exposure, readout):
-    return readout.boxes()
+    return [] if isinstance(readout, Interleaved) else readout.boxes()
 
 
 @refpix.solve
 def _(strips, exposure, readout, p):
+    if isinstance(readout, Interleaved):
+        return None
     values = _flat(strips, "SCI")[0]
     if readout.mode == "rows":
         return solve_miri(values, strips, readout, p)
@@ -523,8 +440,34 @@ def _(strips, exposure, readout, p):
     return solve_near_infrared(values, strips, readout, p, single)
 
 
+@refpix.scan
+def _(tile, refs, p):
+    known = ((tile["PIXELDQ"] & DQ["BAD_REF_PIXEL"]) != 0).any(axis=1)
+    tile.plan.bad |= known
+    for ramp in tile["SCI"]:
+        tile.plan.bad |= find_bad(ramp, known, p.ovr_corr_mitigation_ftr, tile.spread)
+
+
+@refpix.frames(lambda plan: isinstance(plan, Interleaved))
+def _(tile, refs, p):
+    layout, ramp, pixeldq = tile.plan, tile["SCI"][0], tile["PIXELDQ"]
+    pixeldq[layout.bad] |= np.uint32(BAD)
+    if p.irs2_mean_subtraction:
+        subtract_means(ramp, pixeldq, layout, p)
+    repair(ramp, pixeldq, layout)
+    tile["SCI"] = correct(ramp, layout, tile.spread)[None]
+    if not layout.preserve:
+        tile["PIXELDQ"] = pixeldq[layout.normal]
+        tile["GROUPDQ"] = tile["GROUPDQ"][:, :, layout.normal]
+
+
 @refpix.finish
 def _(exposure, counts, readout, p):
+    if isinstance(readout, Interleaved):
+        log.info("refpix: %d rows of bad reference pixels replaced", np.count_nonzero(readout.bad))
+        if not readout.preserve and exposure.meta.get("SUBSIZE2") is not None:
+            exposure.meta.set("SUBSIZE2", exposure.frame[0])
+        return
     if counts["integrations left uncorrected"]:
         log.warning("refpix: %s; pixels left as they are", NO_REFERENCE_PIXELS)
         exposure.meta.set("S_REFPIX", "SKIPPED")

@@ -7,15 +7,28 @@ import numpy as np
 
 from jwcal.core.dq import DQ
 from jwcal.core.step import Param, Ref, step
-from jwcal.detector1._shared import flags_or_zero, refuse_irs2
-from jwcal.kernels.saturation import flag_saturation
+from jwcal.core.stripes import IRS2_FRAME
+from jwcal.detector1._shared import flags_or_zero, irs2_halo, irs2_rows, is_irs2, normal_box
+from jwcal.kernels.saturation import flag_jumped, flag_saturation
 
 log = logging.getLogger(__name__)
 
 
 def _reach(plan):
+    if plan.normal is not None:
+        return irs2_halo(plan.grow)
     # A group before saturation is judged by its neighbours' flags, which have grown, and grows itself.
     return plan.grow * (2 if plan.nframe > 1 else 1)
+
+
+def _limits(ref, box, plan):
+    if plan.normal is None:
+        return None
+    box = normal_box(plan.normal, box)
+    if box[0] == box[1]:
+        return {"SCI": None, "DQ": None}
+    dq = ref.read("DQ", box, dtype="u4") if "DQ" in ref else None
+    return {"SCI": ref.read("SCI", box, dtype="f4"), "DQ": dq}
 
 
 @step(
@@ -25,7 +38,7 @@ def _reach(plan):
     gives="ramp",
     status="S_SATURA",
     refs=[
-        Ref("saturation", planes={"SCI": "f4", "DQ": "u4"}, optional_planes=("DQ",)),
+        Ref("saturation", planes={"SCI": "f4", "DQ": "u4"}, optional_planes=("DQ",), load=_limits),
         Ref("superbias", planes={"SCI": "f4"}, missing="optional"),
     ],
     params=[
@@ -43,6 +56,7 @@ def _reach(plan):
     changes=("GROUPDQ", "PIXELDQ", "ZEROFRAME"),
     uses=("SCI", "GROUPDQ", "PIXELDQ", "ZEROFRAME"),
     halo=_reach,
+    ahead=2,
 )
 def saturation(tile, refs, p):
     """Flag saturated groups and values at the floor of the A/D converter.
@@ -59,9 +73,16 @@ def saturation(tile, refs, p):
 
     Zero-frame values that are saturated, near saturation or not positive become 0, which means invalid.
 
+    In the interleaved readout of NIRSpec (IRS2) neither the reference output nor interleaved
+    reference pixels are looked at, nor are they neighbours, and only the second group is judged by
+    what comes after it; then it is SATURATED, with its neighbours.
+
     Source: calibration pipeline of the observatory, packages ``jwst`` 3.0 and ``stcal`` 1.20.
     """
     limits, bias = refs["saturation"], refs["superbias"]
+    if tile.plan.normal is not None:
+        _interleaved(tile, limits, None if bias is None else bias["SCI"])
+        return
     flag_saturation(
         tile["SCI"],
         tile["GROUPDQ"],
@@ -78,8 +99,35 @@ def saturation(tile, refs, p):
     tile.count("saturated pixels", np.count_nonzero(last.any(axis=0)))
 
 
+def _interleaved(tile, limits, bias):
+    """Work on the normal rows alone, as if they were an image."""
+    rows = np.flatnonzero(tile.plan.normal[tile.box[0] : tile.box[1]])
+    if rows.size == 0:
+        return
+    sci, pixeldq = tile["SCI"].take(rows, axis=2), tile["PIXELDQ"][rows]
+    zeroframe = tile["ZEROFRAME"].take(rows, axis=1) if "ZEROFRAME" in tile else None
+    groupdq = np.zeros(sci.shape, np.uint8)
+    dq = np.zeros(pixeldq.shape, np.uint32) if limits["DQ"] is None else limits["DQ"]
+    grow, nframe = tile.plan.grow, tile.plan.nframe
+    flag_saturation(sci, groupdq, pixeldq, zeroframe, limits["SCI"], dq, nframe=0, grow=grow)
+    if nframe > 0:
+        level = None if bias is None else bias[rows]
+        flag_jumped(sci, groupdq, limits["SCI"], dq, bias=level, nframe=nframe, grow=grow)
+    tile["GROUPDQ"][:, :, rows] |= groupdq
+    tile["PIXELDQ"][rows] = pixeldq
+    if zeroframe is not None:
+        tile["ZEROFRAME"][:, rows] = zeroframe
+    y0, y1, x0, x1 = tile.core
+    last = groupdq[:, -1, (rows >= y0) & (rows < y1), x0:x1] & DQ["SATURATED"]
+    tile.count("saturated pixels", np.count_nonzero(last.any(axis=0)))
+
+
 @saturation.setup
 def _(exposure, refs, p):
-    refuse_irs2(exposure, "saturation")
+    normal = None
+    if is_irs2(exposure):
+        normal = irs2_rows(exposure, "saturation")
+        # The thresholds are those of the normal pixels, whatever the readout.
+        refs["saturation"].reframe((IRS2_FRAME[1], IRS2_FRAME[1]))
     nframe = exposure.meta["NFRAMES"] if p.use_readpatt else 0
-    return SimpleNamespace(nframe=nframe, grow=p.n_pix_grow_sat)
+    return SimpleNamespace(nframe=nframe, grow=p.n_pix_grow_sat, normal=normal)

@@ -109,14 +109,43 @@ def _flag_diluted(ramp, flags, limit, unchecked, nframe, grow):
 
 
 def _flag_second_group(ramp, flags, limit, bias, nframe):
+    hit = _jumped(ramp, limit, np.zeros_like(limit) if bias is None else bias, nframe)
+    hit &= ((flags[2] & SATURATED) != 0) & ((flags[1] & SATURATED) == 0)
+    flags[1][hit] |= DO_NOT_USE
+
+
+def flag_jumped(sci, groupdq, threshold, dq, *, bias=None, nframe=1, grow=1):
+    """Flag second groups that jumped towards a saturation the first does not explain, with their neighbours.
+
+    The rule for interleaved readout: the third group is at or above the threshold, the first says it
+    should not be, and the second has jumped by more than the range left to it allows one frame of
+    the average.
+
+    Parameters
+    ----------
+    sci : (nint, ngroup, ny, nx) float32 numpy.ndarray
+        Ramps, DN; fewer than three groups are never flagged.
+    groupdq : (nint, ngroup, ny, nx) uint8 numpy.ndarray
+        Group flags; the second groups receive SATURATED in place.
+    threshold, dq, bias, grow
+        As for `flag_saturation`.
+    nframe : int
+        Frames averaged in a group.
+    """
+    if sci.shape[1] < 3:
+        return
+    limit = np.where(np.isnan(threshold) | ((dq & NO_SAT_CHECK) != 0), np.float32(AD_LIMIT + 1), threshold)
     level = np.zeros_like(limit) if bias is None else bias
+    for ramp, flags in zip(sci, groupdq, strict=True):
+        hit = _jumped(ramp, limit, level, nframe) & (ramp[2] >= limit)
+        flags[1][_grown(hit, grow)] |= SATURATED
+
+
+def _jumped(ramp, limit, level, nframe):
     with np.errstate(over="ignore", invalid="ignore"):
         first = (ramp[0] - level).astype(np.float64)
         third = first / ((nframe + 1) / 2) * (3 * nframe) + level
-        jumped = ramp[1] - ramp[0] > (limit - ramp[0]) / np.float32(nframe)
-    hit = (third < limit) & jumped
-    hit &= ((flags[2] & SATURATED) != 0) & ((flags[1] & SATURATED) == 0)
-    flags[1][hit] |= DO_NOT_USE
+        return (third < limit) & (ramp[1] - ramp[0] > (limit - ramp[0]) / np.float32(nframe))
 
 
 def _grown(mask, n):
