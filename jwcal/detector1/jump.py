@@ -101,6 +101,12 @@ log = logging.getLogger(__name__)
         Param(
             "only_use_ints", bool, True, "Sigma clipping compares the same group of all integrations only."
         ),
+        Param(
+            "keep_single_hits",
+            bool,
+            True,
+            "Keep what the search finds pixel by pixel; without, only what large events add stays.",
+        ),
         *large_events_setup.PARAMS,
     ],
     # Subtracted halos change SCI too, on whole frames in memory, of which every plane is written.
@@ -126,6 +132,8 @@ def jump(tile, refs, p):
     of a snowball only as far as its profile rises above the noise; ``subtract`` masks less and takes the
     rest of the profile out of SCI (DN) from the group of the event on.  EXTNCRS gives the rate of these
     events per million pixels and second.
+
+    Without ``keep_single_hits`` the search serves large events only, for a fit that finds single hits itself.
 
     Skipped for one or two groups.
     """
@@ -187,13 +195,21 @@ def _(exposure, refs, p):
     }
     plan = SimpleNamespace(rules=rules, method=None, all_dnu=None)
     plan_large_events(plan, exposure, p)
+    if not p.keep_single_hits and plan.snowballs is None and plan.showers is None:
+        raise Skip("neither single hits nor large events are asked for")
     return plan
 
 
 @jump.frames(lambda plan: plan.snowballs is not None or plan.showers is not None)
 def _(tile, refs, p):
     """Mask the large events of one integration."""
+    if p.keep_single_hits:
+        mask_large_events(tile, refs, p)
+        return
+    single = tile["GROUPDQ"] & np.uint8(DQ["JUMP_DET"])
     mask_large_events(tile, refs, p)
+    # A core that was grown has lost its jumps already.
+    tile["GROUPDQ"][...] &= ~single
 
 
 @jump.finish
