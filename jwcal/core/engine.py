@@ -154,6 +154,29 @@ class Pass:
         JwcalError
             The first failure of any thread.
         """
+        self.get_ready()
+        planes = self._planes(self.nodes, [s for _, s in self.sinks])
+        rows, bands = self._bands(self.nodes, planes)
+        self._map(lambda band: self._roll(band, rows, self.nodes, planes, self._deliver), bands)
+
+    def walk(self, box, wants, deliver):
+        """Run the steps on one box of the frame; any thread may, once `get_ready` has been called.
+
+        Parameters
+        ----------
+        box : (y0, y1, x0, x1)
+            Part of the frame.
+        wants : collection of str
+            Planes to load beside those the steps need.
+        deliver : callable
+            ``deliver(k, tile, products)`` is called after k steps, on finished rows from the top down.
+        """
+        planes = self._loadable({*wants, *self._planes(self.nodes, [])})
+        rows, _ = self._bands(self.nodes, planes)
+        self._roll(box, min(rows, box[1] - box[0]), self.nodes, planes, deliver)
+
+    def get_ready(self):
+        """Let the steps that look at more than a tile do so."""
         for k, node in enumerate(self.nodes):
             if node.step.needs_all_dnu and self.ramp:
                 known = next((n.all_dnu for n in self.nodes[:k] if n.all_dnu is not None), None)
@@ -162,9 +185,6 @@ class Pass:
                 self._measure(k)
             if node.step.probe_hook is not None:
                 self._probe(k)
-        planes = self._planes(self.nodes, [s for _, s in self.sinks])
-        rows, bands = self._bands(self.nodes, planes)
-        self._map(lambda band: self._roll(band, rows, self.nodes, planes, self._deliver), bands)
 
     def _planes(self, nodes, sinks):
         wanted = set()

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,6 +11,11 @@ from jwcal.core.step import Param, Ref, Skip, step
 from jwcal.kernels.pixelwise import average_frames, subtract_dark
 
 log = logging.getLogger(__name__)
+
+# Darks up to the first size, such as those of the strips of reference pixels, are read once and kept;
+# larger ones are read anew, by pieces of the second size.
+KEPT_BYTES = 2 << 20
+PIECE_BYTES = 1 << 19
 
 
 @dataclass
@@ -49,23 +55,57 @@ class DarkPlan:
         return (self.ngroup - 1) * self.step + self.nframe
 
 
+class _Frames:
+    """Dark ramps of a box, read a few groups at a time so that they are subtracted while in the cache.
+
+    Parameters
+    ----------
+    ref : ReferenceFile
+        The dark.
+    box : (int, int, int, int)
+        Rows and columns, in the exposure's frame.
+    plan : DarkPlan
+        Which frames make a group.
+    """
+
+    def __init__(self, ref, box, plan):
+        self.ref, self.box, self.plan = ref, box, plan
+        self.kept: dict = {}
+
+    def pieces(self, position):
+        """Yield first group and (ngroup, ny, nx) values of the pieces of one dark ramp."""
+        plan, ny, nx = self.plan, self.box[1] - self.box[0], self.box[3] - self.box[2]
+        index = () if plan.used is None else (plan.used[position],)
+        if position not in self.kept:
+            as_stored = not plan.average and plan.needed <= plan.stored
+            size = 4 * ny * nx
+            if as_stored and plan.ngroup * size > KEPT_BYTES:
+                step = max(PIECE_BYTES // size, 1)
+                room = np.empty((min(step, plan.ngroup), ny, nx), np.float32)
+                for first in range(0, plan.ngroup, step):
+                    part = room[: min(step, plan.ngroup - first)]
+                    groups = slice(first, first + len(part))
+                    yield first, self.ref.read("SCI", self.box, index=(*index, groups), out=part)
+                return
+            self.kept[position] = self._whole(index, ny, nx, as_stored)
+        yield 0, self.kept[position]
+
+    def _whole(self, index, ny, nx, as_stored):
+        plan = self.plan
+        extrapolate = plan.needed > plan.stored
+        out = np.empty((plan.ngroup, ny, nx), np.float64 if extrapolate and not plan.average else np.float32)
+        take = (*index, slice(0, min(plan.needed, plan.stored)))
+        if as_stored:
+            return self.ref.read("SCI", self.box, index=take, out=out)
+        frames = self.ref.read("SCI", self.box, index=take, dtype="f4")
+        if extrapolate:
+            frames = _extrapolated(frames, plan.needed)
+        _regroup(frames, plan, out)
+        return out
+
+
 def _load(ref, box, plan):
-    names = [()] if plan.used is None else [(i,) for i in plan.used]
-    extrapolate = plan.needed > plan.stored
-    take = slice(0, min(plan.needed, plan.stored))
-    rows, columns = box[1] - box[0], box[3] - box[2]
-    exact = np.float64 if extrapolate and not plan.average else np.float32
-    dark = np.empty((len(names), plan.ngroup, rows, columns), exact)
-    if not plan.average and not extrapolate:
-        for ramp, index in zip(dark, names, strict=True):
-            ref.read("SCI", box, index=(*index, take), out=ramp)
-    else:
-        for ramp, index in zip(dark, names, strict=True):
-            frames = ref.read("SCI", box, index=(*index, take), dtype="f4")
-            if extrapolate:
-                frames = _extrapolated(frames, plan.needed)
-            _regroup(frames, plan, ramp)
-    return {"SCI": dark, "DQ": _flags(ref, box)}
+    return {"SCI": _Frames(ref, box, plan), "DQ": _flags(ref, box)}
 
 
 def _extrapolated(frames, needed):
@@ -136,7 +176,16 @@ def dark_current(tile, refs, p):
     Source: calibration pipeline of the observatory, packages ``jwst`` 3.0 and ``stcal`` 1.20.
     """
     dark, plan = refs["dark"], tile.plan
-    subtract_dark(tile["SCI"], tile["PIXELDQ"], dark["SCI"], plan.which[tile.i0 : tile.i1], dark["DQ"])
+    sci, flags = tile["SCI"], dark["DQ"]
+    which = plan.which[tile.i0 : tile.i1]
+    edges = [0, *(np.flatnonzero(np.diff(which)) + 1), len(which)]
+    for start, stop in pairwise(edges):
+        same = np.zeros(stop - start, np.int32)
+        for first, part in dark["SCI"].pieces(which[start]):
+            subtract_dark(
+                sci[start:stop, first : first + len(part)], tile["PIXELDQ"], part[None], same, flags
+            )
+            flags = None
     if plan.current is not None:
         tile["AVDRKCUR"] = np.full(tile["PIXELDQ"].shape, plan.current, np.float32)
 

@@ -18,6 +18,7 @@ from jwcal.kernels.pixelwise import initialise_dq
     params=[Param("user_supplied_dq", str, None, "FITS file of flags to add, in standard bits.")],
     changes=("PIXELDQ", "GROUPDQ", "DQ"),
     uses=("PIXELDQ", "GROUPDQ", "DQ"),
+    ahead=0,
 )
 def dq_init(tile, refs, p):
     """Initialise PIXELDQ and GROUPDQ from the MASK reference.

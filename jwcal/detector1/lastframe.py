@@ -1,5 +1,7 @@
 """Last-frame flagging: the final group of a MIRI integration is disturbed by the reset of the next row."""
 
+import numpy as np
+
 from jwcal.core.dq import DQ
 from jwcal.core.step import Skip, step
 
@@ -26,6 +28,7 @@ def flag_last(groupdq):
     changes=("GROUPDQ",),
     uses=("GROUPDQ",),
     instruments=("MIRI",),
+    ahead=1,
 )
 def lastframe(tile, refs, p):
     """Flag the last group of MIRI integrations DO_NOT_USE.
@@ -39,3 +42,9 @@ def lastframe(tile, refs, p):
 def _(exposure, refs, p):
     if exposure.shape[1] < MIN_GROUPS:
         raise Skip(f"fewer than {MIN_GROUPS} groups")
+
+
+@lastframe.certain
+def _(exposure, plan):
+    nint, ngroup = exposure.shape[:2]
+    return np.tile(np.arange(ngroup) == ngroup - 1, (nint, 1))

@@ -151,8 +151,10 @@ def look_up(table, subarray, readpatt):
     status="S_RSCD",
     refs=[Ref("rscd", missing="skip")],
     changes=("GROUPDQ", "PIXELDQ"),
-    uses=("GROUPDQ", "PIXELDQ"),
+    uses=("GROUPDQ",),
     instruments=("MIRI",),
+    # The flags before the last group that is flagged decide, and those of the one behind it.
+    ahead=lambda plan: max(plan.first or 0, plan.later or 0) + 2,
     keywords=("INT1SKIP", "INT1UGP1", "INT1BORS", "INT2SKIP", "INT2UGP1", "INT2BORS"),
 )
 def rscd(tile, refs, p):

@@ -11,6 +11,8 @@ NEGATIVE = 255
 DEGENERATE = 1.0e-9
 # The rate behind the covariance is too high while a jump is still in: look a little closer.
 CLOSER = 0.8
+# Differences for a median.
+ENOUGH = 64
 
 
 def tail(limit):
@@ -42,7 +44,10 @@ class Chain:
         m = len(use)
         center = signal * (1.0 - 2.0 * shared) + 2.0 * read
         side = signal * shared - read
-        inverse, lower, y, t = [], [], [], []
+        inverse: list = []
+        lower: list = []
+        y: list = []
+        t: list = []
         for j in range(m):
             x = np.where(use[j], diff[j], 0.0)
             one = np.where(use[j], 1.0, 0.0)
@@ -58,7 +63,8 @@ class Chain:
             y.append(x)
             t.append(one)
         self.use = use
-        self.v, self.w, self.g, self.h = [y[-1] * inverse[-1]], [t[-1] * inverse[-1]], [inverse[-1]], []
+        self.v, self.w, self.g = [y[-1] * inverse[-1]], [t[-1] * inverse[-1]], [inverse[-1]]
+        self.h: list = []
         for j in range(m - 2, -1, -1):
             low = lower[j]
             self.h.insert(0, -low * self.g[0])
@@ -119,12 +125,9 @@ class Fit:
         self.good = ((self.flag & ~np.uint8(PERSISTENCE | JUMP)) == 0) & np.isfinite(value) & ~bad
         self.use = self.good[:, 1:] & self.good[:, :-1] & ((self.flag[:, 1:] & JUMP) == 0)
         self.diff = np.where(self.use, self.value[:, 1:] - self.value[:, :-1], 0.0)
-        self.zero = None if zero is None else zero.reshape(nint, -1).astype(np.float64)
-        self.zero_good = (
-            np.zeros((nint, ny * nx), bool)
-            if zero is None
-            else (self.zero != 0) & np.isfinite(self.zero) & ~bad
-        )
+        frames = np.zeros((nint, ny * nx), np.float32) if zero is None else zero.reshape(nint, -1)
+        self.zero = frames.astype(np.float64)
+        self.zero_good = (self.zero != 0) & np.isfinite(self.zero) & ~bad
         self.own = nint == 1 or not model.common
         self.event = np.zeros((nint, self.m, ny * nx), np.uint8)
         self.prior = np.zeros((2, nint, ny * nx))
@@ -184,8 +187,7 @@ class Fit:
         first = self.lone[i] == 1
         time = np.where(first, model.first_time, model.frame_time / model.group_time)
         spread = np.where(first, model.first_variance, time)
-        zero = 0.0 if self.zero is None else self.zero[i] * self.gain
-        slope = np.where(first, self.value[i, 0], zero) / time
+        slope = np.where(first, self.value[i, 0], self.zero[i] * self.gain) / time
         signal = np.maximum(slope, 0.0) if signal is None else signal
         square = time * time
         read = (np.where(first, self.read, self.single) + self.reset) / square
@@ -226,7 +228,7 @@ class Fit:
         weight, product = _total(a for a, _ in sums), _total(b for _, b in sums)
         square, number = _total(a * a for a, _ in sums), _total((a > 0.0) * 1.0 for a, _ in sums)
         mean = product / weight
-        chi2 = 0.0
+        chi2 = np.zeros_like(mean)
         for a, b in sums:
             away = b / a - mean
             chi2 = np.where(a > 0.0, chi2 + a * away * away, chi2)
@@ -278,18 +280,19 @@ class Fit:
             return np.where(u > 0.0, self.near, 0.0)
         return np.where(u > 0.0, self.split if k else self.up, 0.0 if k else self.down)
 
-    def _median(self, where):
-        """Median of all differences of pixels."""
-        values = np.where(self.use[:, :, where], self.diff[:, :, where], np.inf)
-        values = np.sort(values.reshape(-1, len(where)), axis=0)
-        count = self.use[:, :, where].reshape(-1, len(where)).sum(axis=0)
+    def _median(self, where, default):
+        """Median of the differences of the first integrations, or the default for none."""
+        first = slice(0, -(-ENOUGH // self.m))
+        use = self.use[first][:, :, where].reshape(-1, len(where))
+        values = np.sort(np.where(use, self.diff[first][:, :, where].reshape(use.shape), np.inf), axis=0)
+        count = use.sum(axis=0)
         column = np.arange(len(where))
         low, high = values[np.maximum(count - 1, 0) // 2, column], values[count // 2 % len(values), column]
-        return np.where(count > 0, (low + high) * 0.5, 0.0)
+        return np.where(count > 0, (low + high) * 0.5, default)
 
     def _settle(self, i, where, signal, own):
         """Add and drop jumps of single pixels until none is left to add, and none to drop."""
-        middle = self._median(where)
+        middle = self._median(where, signal)
         if own:
             signal = np.where(middle > 0.0, middle, 0.0)
         use, diff = self.use[i][:, where], self.diff[i][:, where]

@@ -65,16 +65,21 @@ INLINE void fetch_lanes(const struct tile *t, struct block *b, ptrdiff_t i, ptrd
             const uint8_t *event = t->event + (i * m + g - 1) * npix + first;
             LANEWISE for (ptrdiff_t l = 0; l < count; l++)
             {
-                use[l] = (double)ok[l];
+                int32_t usable = ok[l];
+                use[l] = (double)usable;
                 diff[l] = use[l] > 0.0 ? now[l] - before[l] : 0.0;
             }
             if (left && g == 1)
                 LANEWISE for (ptrdiff_t l = 0; l < count; l++)
-                    use[l] *= (double)(event[l] == 0);
+                    use[l] = event[l] == 0 ? use[l] : 0.0;
             if (left && g > 1) {
                 const uint8_t *split = event - npix;
                 LANEWISE for (ptrdiff_t l = 0; l < count; l++)
-                    use[l] *= (double)((event[l] == 0) & ((split[l] < 2) | (split[l] == NEGATIVE)));
+                {
+                    int32_t e = event[l], before_it = split[l];
+                    int32_t left_over = (e == 0) & ((before_it < 2) | (before_it == (int32_t)NEGATIVE));
+                    use[l] *= (double)left_over;
+                }
             }
             for (ptrdiff_t l = count; l < LANES; l++)
                 diff[l] = use[l] = 0.0;
@@ -395,24 +400,31 @@ INLINE void taken(const struct tile *t, const struct block *b, ptrdiff_t i, ptrd
 }
 
 /* Flag the groups of jumps of one integration, and gather the flags of all groups. */
-INLINE void flag_groups(const struct tile *t, ptrdiff_t i, ptrdiff_t first, ptrdiff_t count, uint8_t *seen)
+INLINE void flag_lanes(const struct tile *t, ptrdiff_t i, ptrdiff_t first, ptrdiff_t count, uint8_t *seen)
 {
     const struct optimal_args *a = t->a;
     memset(seen, 0, (size_t)count);
     for (ptrdiff_t g = 0; g <= t->m; g++) {
         uint8_t *flag = a->gdq + i * a->gdq_int + g * a->gdq_group + first;
         const uint8_t *event = t->event + (i * t->m + (g ? g - 1 : 0)) * t->npix + first;
-        if (g)
-            for (ptrdiff_t l = 0; l < count; l++)
+        const uint8_t *split = g > 1 ? event - t->npix : event;
+        if (g == 1)
+            LANEWISE for (ptrdiff_t l = 0; l < count; l++)
                 flag[l] |= event[l] ? (uint8_t)JW_JUMP : 0;
         if (g > 1)
-            for (ptrdiff_t l = 0; l < count; l++) {
-                uint8_t e = event[l - t->npix];
-                flag[l] |= (e > 1) & (e != NEGATIVE) ? (uint8_t)JW_JUMP : 0;
-            }
-        for (ptrdiff_t l = 0; l < count; l++)
+            LANEWISE for (ptrdiff_t l = 0; l < count; l++)
+                flag[l] |= (event[l] != 0) | ((split[l] > 1) & (split[l] != NEGATIVE)) ? (uint8_t)JW_JUMP : 0;
+        LANEWISE for (ptrdiff_t l = 0; l < count; l++)
             seen[l] |= flag[l];
     }
+}
+
+INLINE void flag_groups(const struct tile *t, ptrdiff_t i, ptrdiff_t first, ptrdiff_t count, uint8_t *seen)
+{
+    if (count == LANES)
+        flag_lanes(t, i, first, LANES, seen);
+    else
+        flag_lanes(t, i, first, count, seen);
 }
 
 /* Slopes and variances of a row of pixels, from electrons and group times to DN and seconds. */

@@ -8,7 +8,7 @@
 #include "sort.h"
 #include <stdlib.h>
 
-#define LANES 32
+#define LANES 64
 #define DEGENERATE 1.0e-9
 #define CHAIN_ROWS 8
 #define MOST_PARTS 4

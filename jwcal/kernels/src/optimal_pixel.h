@@ -3,6 +3,8 @@
 #define JW_OPTIMAL_PIXEL_H
 #include "optimal.h"
 
+#define ENOUGH 64 /* differences for a median */
+
 /* Space of one call. */
 struct tile {
     const struct optimal_args *a;
@@ -97,13 +99,13 @@ static double select_value(double *x, ptrdiff_t n, ptrdiff_t k)
     return x[k];
 }
 
-/* Median of all differences of a pixel. */
+/* Median of the differences of the first integrations of a pixel; NaN for none. */
 static double middle_of(const struct tile *t, ptrdiff_t p)
 {
     ptrdiff_t count = 0;
     if (t->middle[p] == t->middle[p])
         return t->middle[p];
-    for (ptrdiff_t i = 0; i < t->a->nint; i++) {
+    for (ptrdiff_t i = 0; i < t->a->nint && i * t->m < ENOUGH; i++) {
         double before = value_at(t, i, 0, p);
         for (ptrdiff_t j = 0; j < t->m; j++) {
             double now = value_at(t, i, j + 1, p);
@@ -113,7 +115,7 @@ static double middle_of(const struct tile *t, ptrdiff_t p)
         }
     }
     if (!count)
-        return t->middle[p] = 0.0;
+        return NAN;
     double high = select_value(t->sorted, count, count / 2), low = high;
     if (count % 2 == 0) {
         low = t->sorted[0];
@@ -164,7 +166,9 @@ static double best(const struct tile *t, const struct item *x, ptrdiff_t number,
         for (ptrdiff_t k = 0; k < (j + 1 < t->m ? a->nparts : 1); k++) {
             double u, know;
             int fits;
-            if ((!a->common && number <= 1 + (k > 0)) || (near && !(t->close[(i * t->m + j) * t->npix + p] >> k & 1u)))
+            if (!a->common && number <= 1 + (k > 0))
+                continue;
+            if (near && !(t->close[(i * t->m + j) * t->npix + p] >> k & 1u))
                 continue;
             hit(&x->chain, j, 0, 1, a->parts[k], k == 0, x->use, slope, over, &u, &know, &fits);
             double score = fits ? u * u * scale_of(a, k, u, near) / know : 0.0;
@@ -240,6 +244,7 @@ static double settle(const struct tile *t, struct item *x, ptrdiff_t i, ptrdiff_
     double middle = middle_of(t, p), center, side, low = INFINITY;
     ptrdiff_t least = 0, number = 0;
     open_item(t, x, i, p);
+    middle = middle == middle ? middle : signal;
     x->signal = own ? (middle > 0.0 ? middle : 0.0) : signal;
     covariance(a, x->signal + t->dark[p], t->read[p], &center, &side);
     double reach = a->limit * sqrt(center);
