@@ -19,6 +19,7 @@ COMMANDS = {
     "qa": ("jwcal.analysis.commands", "qa_command", "Tools"),
     "steps": ("jwcal.analysis.commands", "steps_command", "Tools"),
     "docs": ("jwcal.cli.docs", "docs_command", "Tools"),
+    "refs": ("jwcal.refs.commands", "refs_group", "Reference files"),
     "sim": ("jwcal.simulate.commands", "sim_group", "Test bed"),
 }
 # Packages that hold steps, with the group of their commands.

@@ -162,6 +162,12 @@ COMMANDS = {
         "Tools",
         "Write manual pages, command index and parameter reference.",
     ),
+    "refs": (
+        "jwcal.refs.commands",
+        "refs_group",
+        "Reference files",
+        "Choose reference files by the rules of the reference system (CRDS).",
+    ),
     "sim": (
         "jwcal.simulate.commands",
         "sim_group",

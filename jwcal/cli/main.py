@@ -85,4 +85,4 @@ def main(argv=None):
     gc.set_threshold(50_000, 20, 20)
     from jwcal.cli.runner import leave, run
 
-    leave(run(root, argv))
+    leave(run(root, argv), at_once=argv is None)

@@ -1,9 +1,11 @@
 """Run a command: signals, errors and exit codes; the only place that ends the process."""
 
+import atexit
 import contextlib
 import os
 import signal
 import sys
+import threading
 
 from jwcal.core.errors import BROKEN_PIPE, INTERRUPTED, TERMINATED, JwcalError
 
@@ -136,12 +138,27 @@ def _clean_up():
         fits.cleanup_all()
 
 
-def leave(code):
-    """End the process with a code; a reader that went away must not add a message."""
+def leave(code, *, at_once=False):
+    """End the process with a code; a reader that went away must not add a message.
+
+    Parameters
+    ----------
+    code : int
+        Exit code.
+    at_once : bool
+        Leave the memory to the system: taking everything down piece by piece costs a sixth of a short
+        command.  Not done when code from outside was loaded, which may rely on it.
+    """
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, 1)
         code = code or BROKEN_PIPE
+    registry = sys.modules.get("jwcal.core.registry")
+    if at_once and not (registry and registry.outside) and threading.active_count() == 1:
+        atexit._run_exitfuncs()  # noqa: SLF001 - what sys.exit would do
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)

@@ -1,11 +1,11 @@
 """Data-quality flags by name: bit values, and the translation of a reference file's own bits."""
 
 import tomllib
-from importlib.resources import files
 
 from jwcal.core.errors import ReferenceFileError
+from jwcal.core.packaged import text_of
 
-_FLAGS = tomllib.loads(files("jwcal.data").joinpath("dq.toml").read_text())["flag"]
+_FLAGS = tomllib.loads(text_of("data", "dq.toml"))["flag"]
 
 DQ = {flag["name"]: 1 << flag["bit"] for flag in _FLAGS}
 MEANING = {flag["name"]: flag["meaning"] for flag in _FLAGS}

@@ -72,7 +72,7 @@ def unpack(file, source):
     output = FitsOutput(target)
     try:
         # The name given to cfitsio is free of characters that it would interpret.
-        with fitsio.FITS(f"/dev/fd/{source.fd}") as packed:
+        with fitsio.FITS(f"/dev/fd/{source.join()}") as packed:
             for number, hdu in enumerate(hdus):
                 if _is_packed(hdu):
                     _unpack_image(output, packed[number], hdu)
@@ -86,7 +86,7 @@ def unpack(file, source):
         output.abort()
         raise
     source.close()
-    return Source(target.fd, target.size, file.label, stream=False, spool=target.spool)
+    return Source.whole(target.fd, target.size, file.label, stream=False, private=True)
 
 
 def _is_packed(hdu):

@@ -10,6 +10,7 @@ import numpy as np
 from jwcal.core.errors import OutputError
 from jwcal.core.fits_layout import stored_type
 from jwcal.core.fits_read import runs, scratch
+from jwcal.core.handover import Piece
 from jwcal.core.header import BLOCK, Header
 from jwcal.core.spool import CHUNK, Gate, copy_range, output_error, pwrite_all
 from jwcal.core.target import open_target
@@ -40,19 +41,34 @@ class Slot:
     shape : tuple of int
     dtype : numpy.dtype
         Native type of the values.
+    nbytes : int
+        Size of the data [bytes].
+    blocks : bytes
+        Header as it has been written.
+
+    Parameters
+    ----------
+    output : FitsOutput
+        The file.
+    header, shape, dtype
+        As the attributes.
+    start : int
+        Place of the header in the file.
+    over : HDU or None
+        Image of another file over whose values those of this one are written.
     """
 
-    def __init__(self, output, header, shape, dtype, offset, blocks):
+    def __init__(self, output, header, shape, dtype, start, over=None):
         self._output = output
-        self._blocks = blocks
+        self.blocks = header.to_bytes()
         self._lock = threading.Lock()
         self._written = 0
         self.header = header
         self.shape = shape
         self.dtype = dtype
-        self._header_offset = offset
-        self._offset = offset + len(blocks)
-        self._fd = None
+        self._start = start
+        self._fd = None if over is None else over.fd
+        self._offset = start + len(self.blocks) if over is None else over.offset
         if shape:
             self._bitpix, self._bzero = stored_type(dtype)
         self.nbytes = math.prod(shape) * dtype.itemsize if shape else 0
@@ -127,7 +143,9 @@ class Slot:
         for first, last in runs(numbers, len(numbers)):
             part = planes[first:last]
             start = self._offset + numbers[first] * ny * nx * self.dtype.itemsize
-            swap.write_planes(fd, start, ny, nx, self._bitpix, self._bzero, box, part, scratch(swap.write_buffer(part)))
+            swap.write_planes(
+                fd, start, ny, nx, self._bitpix, self._bzero, box, part, scratch(swap.write_buffer(part))
+            )
 
     def close(self):
         """Write the header again if it has changed; check that the data are complete."""
@@ -135,11 +153,11 @@ class Slot:
             raise ValueError(
                 f"{self._output.label}: {self._written} of {self.nbytes} bytes of an image written"
             )
-        blocks = self.header.to_bytes(minimum=len(self._blocks))
-        if len(blocks) > len(self._blocks):
+        blocks = self.header.to_bytes(minimum=len(self.blocks))
+        if len(blocks) > len(self.blocks):
             raise ValueError(f"{self._output.label}: a header has grown out of its blocks")
-        if blocks != self._blocks:
-            pwrite_all(self._output.fd, blocks, self._header_offset)
+        if blocks != self.blocks:
+            pwrite_all(self._output.fd, blocks, self._start)
 
 
 class FitsOutput:
@@ -184,11 +202,11 @@ class FitsOutput:
         Slot
         """
         slot = self._slot(header, shape, dtype, name)
-        self._append(slot._blocks, slot.nbytes)  # noqa: SLF001 - made here
+        self._append(slot.blocks, slot.nbytes)
         self._slots.append(slot)
         return slot
 
-    def _slot(self, header, shape, dtype, name=None):
+    def _slot(self, header, shape, dtype, name=None, over=None):
         shape = tuple(int(n) for n in shape or ())
         dtype = np.dtype(dtype if shape else "u1").newbyteorder("=")
         bitpix, bzero = stored_type(dtype)
@@ -207,7 +225,7 @@ class FitsOutput:
         if bzero:
             entries += [("BSCALE", 1, ""), ("BZERO", bzero, "")]
         header = _prepared(header, entries, name)
-        return Slot(self, header, shape, dtype, self._end, header.to_bytes())
+        return Slot(self, header, shape, dtype, self._end, over)
 
     def add_over(self, header, hdu):
         """Add an image whose values are written over those of an open private file.
@@ -231,11 +249,10 @@ class FitsOutput:
             return None
         if stored_type(hdu.dtype)[0] != hdu.bitpix or hdu.nbytes < CHUNK:
             return None
-        slot = self._slot(header, hdu.shape, hdu.dtype)
-        slot._fd, slot._offset = hdu.fd, hdu.offset  # noqa: SLF001 - made here
-        start = self._end + len(slot._blocks)  # noqa: SLF001
-        self._append(slot._blocks, slot.nbytes)  # noqa: SLF001
-        self._target.borrow(hdu.fd, hdu.offset, start, hdu.nbytes)
+        slot = self._slot(header, hdu.shape, hdu.dtype, over=hdu)
+        start = self._end + len(slot.blocks)
+        self._append(slot.blocks, slot.nbytes)
+        self._target.borrow(Piece(start, hdu.nbytes, hdu.fd, hdu.offset, private=True))
         self._slots.append(slot)
         return slot
 
@@ -295,7 +312,7 @@ class FitsOutput:
         fill(rows)
         return fill
 
-    def add_raw(self, header_bytes, file, offset, nbytes):
+    def add_raw(self, header_bytes, file, offset, nbytes, *, private=False):
         """Add an extension as it is, byte for byte.
 
         Parameters
@@ -306,6 +323,8 @@ class FitsOutput:
             Open file that holds the data.
         offset, nbytes : int
             Place and size of the data, without padding.
+        private : bool
+            Whether those bytes are a copy of our own, which need not be kept.
 
         Raises
         ------
@@ -322,7 +341,7 @@ class FitsOutput:
         try:
             with self.gate:
                 if nbytes >= CHUNK and os.fstat(source).st_size >= offset + nbytes and self._target.lends:
-                    self._target.borrow(source, offset, start, nbytes)
+                    self._target.borrow(Piece(start, nbytes, source, offset, private))
                     return
                 done = copy_range(source, offset, self.fd, start, nbytes)
         except OSError as exc:
@@ -332,7 +351,7 @@ class FitsOutput:
 
     def add_hdu(self, hdu):
         """Add an extension of an open file as it is; see `add_raw`."""
-        self.add_raw(hdu.header_bytes(), hdu.fd, hdu.offset, hdu.nbytes)
+        self.add_raw(hdu.header_bytes(), hdu.fd, hdu.offset, hdu.nbytes, private=hdu.private)
 
     def _append(self, blocks, nbytes):
         """Write header blocks at the end and leave room for the data."""

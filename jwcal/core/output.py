@@ -152,9 +152,9 @@ class FitsSink:
                 self.slots[name] = slot or self.out.add(header, shape, dtype)
             else:
                 hdu = out.store.hdus[name]
-                self.out.add_raw(hdu.header_bytes(), hdu.fd, hdu.offset, hdu.nbytes)
+                self.out.add_hdu(hdu)
         for hdu in out.extras:
-            self.out.add_raw(hdu.header_bytes(), hdu.fd, hdu.offset, hdu.nbytes)
+            self.out.add_hdu(hdu)
         for name, rows in out.tables:
             self.out.add_table(name, rows)
         if self.meter is not None:

@@ -99,6 +99,36 @@ def run(job, source):
     return results
 
 
+def prepare(job, exposure, opened):
+    """Get the steps of a job ready on one exposure, for a caller that walks the frame itself.
+
+    Parameters
+    ----------
+    job : Job
+        What to do; outputs are not looked at.
+    exposure : Exposure
+        The input; not changed.
+    opened : dict
+        Reference files that are open, and those this opens; for exposures of the same frame of the
+        same detector it may be the same.  The caller closes them.
+
+    Returns
+    -------
+    walk : engine.Pass
+        Ready for `engine.Pass.walk`; ``walk.exposure`` has the keywords the steps have set.
+    rows : list of dict
+        What ran and what was skipped (`provenance.record`).
+    """
+    job.layers.check_steps([item.step.name for item in job.items])
+    made = _Run(job, exposure)
+    made.opened = opened
+    for item in job.items:
+        made._prepare(item)
+    walk = engine.Pass(made.exposure, made.nodes, [], made.jobs)
+    walk.get_ready()
+    return walk, made.rows
+
+
 @contextlib.contextmanager
 def signals_held():
     """Hold back SIGINT and SIGTERM: the files of a run appear together or not at all."""

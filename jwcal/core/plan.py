@@ -3,10 +3,10 @@
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from jwcal.core.errors import UsageError
+from jwcal.core.packaged import names_in, text_of
 from jwcal.core.registry import find_step
 
 
@@ -37,7 +37,7 @@ class Item:
 
 @cache
 def _built_in(name):
-    return tomllib.loads(files("jwcal.pipelines").joinpath(f"{name}.toml").read_text())
+    return tomllib.loads(text_of("pipelines", f"{name}.toml"))
 
 
 def definition(name, above=()):
@@ -132,7 +132,7 @@ def _check_entry(entry, name):
 
 def names():
     """Names of the pipelines that come with the package."""
-    return sorted(p.name[:-5] for p in files("jwcal.pipelines").iterdir() if p.name.endswith(".toml"))
+    return names_in("pipelines", ".toml")
 
 
 def plan_items(name, instrument, replace=(), add=()):

@@ -7,11 +7,11 @@ import math
 import threading
 import tomllib
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 
 from jwcal.core.dq import DQ
+from jwcal.core.packaged import text_of
 from jwcal.kernels.quality import count_flags
 
 TABLE = "QUALITY"
@@ -31,7 +31,7 @@ _DTYPE = np.dtype([
 @cache
 def metrics():
     """Return the metrics declared in ``data/quality.toml`` (dict by name)."""
-    return tomllib.loads(files("jwcal.data").joinpath("quality.toml").read_text())
+    return tomllib.loads(text_of("data", "quality.toml"))
 
 
 class Meter:

@@ -8,6 +8,9 @@ from pathlib import Path
 from jwcal.core.errors import UsageError
 from jwcal.core.step import Step
 
+# Names of what was loaded from outside of the package in this process.
+outside: list[str] = []
+
 
 def find_step(name):
     """Return a step.
@@ -51,6 +54,7 @@ def plugins():
 
 
 def _load(entry):
+    outside.append(entry.name)
     try:
         return entry.load()
     except (Exception, SystemExit) as exc:
@@ -69,6 +73,7 @@ def _from_file(name):
         raise UsageError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
+    outside.append(name)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as exc:

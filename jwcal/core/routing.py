@@ -2,10 +2,10 @@
 
 import tomllib
 from functools import cache
-from importlib.resources import files
 
 from jwcal.core import plan
 from jwcal.core.errors import InputError
+from jwcal.core.packaged import text_of
 
 _STAGE = {"ramp": "stage1", "guider_raw": "stage1", "rate": "stage2"}
 
@@ -13,7 +13,7 @@ _STAGE = {"ramp": "stage1", "guider_raw": "stage1", "rate": "stage2"}
 @cache
 def table():
     """Routing by EXP_TYPE (``data/routing.toml``)."""
-    return tomllib.loads(files("jwcal.data").joinpath("routing.toml").read_text())
+    return tomllib.loads(text_of("data", "routing.toml"))
 
 
 def route(exposure):

@@ -4,7 +4,8 @@ import os
 import stat
 
 from jwcal.core.errors import InputError, UsageError
-from jwcal.core.spool import CHUNK, Spool, pwrite_all, widen_pipe
+from jwcal.core.handover import Piece, receive
+from jwcal.core.spool import CHUNK, Spool, copy_range, pread_into, pwrite_all, widen_pipe
 
 
 class Source:
@@ -12,8 +13,6 @@ class Source:
 
     Attributes
     ----------
-    fd : int
-        Descriptor for `os.pread`.
     size : int
         Bytes there are.
     label : str
@@ -22,25 +21,66 @@ class Source:
         Whether the bytes came through a pipe.
     """
 
-    def __init__(self, fd, size, label, stream, spool=None):
-        self.fd = fd
-        self.size = size
+    def __init__(self, pieces, label, stream):
+        self.pieces = sorted(pieces, key=lambda piece: piece.start)
+        self.size = max(piece.start + piece.count for piece in self.pieces)
         self.label = label
         self.stream = stream
-        self._spool = spool
 
-    @property
-    def private(self):
-        """Whether the bytes are a copy of our own, which may be written over."""
-        return self._spool is not None
+    @classmethod
+    def whole(cls, fd, size, label, *, stream, private):
+        """Source that is one file, whose descriptor it takes over."""
+        return cls([Piece(0, size, fd, 0, private)], label, stream)
+
+    def place(self, start, count):
+        """Piece that holds all of some bytes; a piece of no bytes where there is no such.
+
+        Parameters
+        ----------
+        start, count : int
+            Place in the stream and number of bytes.
+
+        Returns
+        -------
+        Piece
+        """
+        for piece in self.pieces:
+            into = start - piece.start
+            if into >= 0 and into + count <= piece.count:
+                return Piece(start, count, piece.fd, piece.offset + into, piece.private)
+        return Piece(start, 0, self.pieces[0].fd, 0, private=False)
+
+    def fill(self, buffer, start):
+        """Fill a buffer from a place in the stream; returns the bytes read, fewer only at its end."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        for piece in self.pieces:
+            into = start + done - piece.start
+            if done < len(view) and 0 <= into < piece.count:
+                part = view[done : done + piece.count - into]
+                got = pread_into(piece.fd, part, piece.offset + into)
+                done += got
+                if got < len(part):
+                    break
+        return done
+
+    def join(self):
+        """Bring all bytes behind one descriptor, and return it."""
+        if len(self.pieces) > 1 or self.pieces[0].offset:
+            spool = Spool()
+            spool.reserve(self.size)
+            for piece in self.pieces:
+                copy_range(piece.fd, piece.offset, spool.fd, piece.start, piece.count)
+            self.close()
+            self.pieces = [Piece(0, self.size, spool.fd, 0, private=True)]
+        return self.pieces[0].fd
 
     def close(self):
-        """Close the descriptor."""
-        if self._spool is not None:
-            self._spool.close()
-        elif self.fd >= 0:
-            os.close(self.fd)
-        self.fd = -1
+        """Close the descriptors."""
+        for fd in {piece.fd for piece in self.pieces}:
+            if fd >= 0:
+                os.close(fd)
+        self.pieces = [Piece(0, 0, -1, 0, private=False)]
 
 
 def open_source(path, sniff):
@@ -103,14 +143,29 @@ def _seekable(fd, label, sniff):
     if regular:
         first = os.pread(fd, 80, 0)
         if not sniff(first, label):
-            return Source(os.dup(fd), status.st_size, label, stream=False)
+            return Source.whole(os.dup(fd), status.st_size, label, stream=False, private=False)
         return _spooled(fd, b"", label, compressed=True)
     if stat.S_ISFIFO(status.st_mode):
         widen_pipe(fd)
+        pieces = receive(fd)
+        if pieces:
+            return _received(pieces, label, sniff)
     first = b""
     while len(first) < 80 and (part := os.read(fd, 80 - len(first))):
         first += part
     return _spooled(fd, first, label, compressed=sniff(first, label))
+
+
+def _received(pieces, label, sniff):
+    source = Source(pieces, label, stream=True)
+    try:
+        first = bytearray(min(80, source.size))
+        if sniff(bytes(first[: source.fill(first, 0)]), label):
+            raise InputError(f"{label}: not a FITS file")
+    except BaseException:
+        source.close()
+        raise
+    return source
 
 
 def _spooled(fd, first, label, compressed):
@@ -124,7 +179,7 @@ def _spooled(fd, first, label, compressed):
     except BaseException:
         spool.close()
         raise
-    return Source(spool.fd, size, label, stream=not compressed, spool=spool)
+    return Source.whole(spool.fd, size, label, stream=not compressed, private=True)
 
 
 def _decompress(fd, first, spool, label):

@@ -5,8 +5,10 @@ import contextlib
 import errno
 import os
 import stat
+from dataclasses import replace
 
 from jwcal.core.errors import OutputError, UsageError
+from jwcal.core.handover import Piece, offer
 from jwcal.core.spool import CHUNK, Spool, output_error, wait_writable, widen_pipe, write_all
 
 _temporary: dict[str, int] = {}
@@ -157,21 +159,18 @@ class StreamTarget:
         self.label = label
         self._spool = Spool()
         self.fd = self._spool.fd
-        self._borrowed: list[tuple[int, int, int, int]] = []
+        self._borrowed: list[Piece] = []
 
-    def borrow(self, fd, offset, start, count):
+    def borrow(self, piece):
         """Send bytes of another open file at a place of the output, without keeping a copy.
 
         Parameters
         ----------
-        fd : int
-            Seekable file, which must not change until the output is complete.
-        offset : int
-            Place in that file.
-        start, count : int
-            Place in the output, and number of bytes; places must rise from call to call.
+        piece : Piece
+            Place in the output and in that file, which must not change until the output is
+            complete; places must rise from call to call.
         """
-        self._borrowed.append((start, count, os.dup(fd), offset))
+        self._borrowed.append(replace(piece, fd=os.dup(piece.fd)))
 
     def reserve(self, size):
         """Move to disk what has become too large for memory."""
@@ -190,13 +189,11 @@ class StreamTarget:
         try:
             status = os.fstat(self._out)
             if stat.S_ISFIFO(status.st_mode):
+                if offer(self._out, self._pieces(size)):
+                    return
                 widen_pipe(self._out)
-            done = 0
-            for start, count, fd, offset in self._borrowed:
-                self._send(self.fd, done, start)
-                self._send(fd, offset, offset + count)
-                done = start + count
-            self._send(self.fd, done, size)
+            for piece in self._pieces(size):
+                self._send(piece.fd, piece.offset, piece.offset + piece.count)
             if stat.S_ISREG(status.st_mode):
                 os.fsync(self._out)
         except BrokenPipeError:
@@ -205,6 +202,15 @@ class StreamTarget:
             raise output_error(self.label, exc) from None
         finally:
             self.abort()
+
+    def _pieces(self, size):
+        """All of the output in order: what is borrowed, and our own bytes between."""
+        pieces, done = [], 0
+        for piece in self._borrowed:
+            pieces += [Piece(done, piece.start - done, self.fd, done, private=True), piece]
+            done = piece.start + piece.count
+        pieces.append(Piece(done, size - done, self.fd, done, private=True))
+        return [piece for piece in pieces if piece.count]
 
     def _send(self, fd, done, end):
         while done < end:
@@ -230,8 +236,8 @@ class StreamTarget:
     def abort(self):
         """Forget everything."""
         self._spool.close()
-        for _, _, fd, _ in self._borrowed:
-            os.close(fd)
+        for piece in self._borrowed:
+            os.close(piece.fd)
         self._borrowed = []
         if self._out > 2:
             os.close(self._out)

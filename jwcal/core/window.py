@@ -6,8 +6,9 @@ from jwcal.core.tile import Tile
 class Kept:
     """Rows a step with a halo must see again, and the first row it has not finished."""
 
-    def __init__(self, start):
+    def __init__(self, start, number):
         self.rows: dict = {}
+        self.number = number
         self.start = start
         self.begin = start
         self.next = None
@@ -42,13 +43,7 @@ class Window:
         for name in self.loaded:
             out = self.base[name][..., self.margin : self.margin + last - first, :]
             if store.has(name):
-                # One call for all planes into one block, then a copy, is faster than a call for each.
-                block = (
-                    out if out.flags.c_contiguous else self.buffers.get(("read", name), out.shape, out.dtype)
-                )
-                store.store.read(name, (first, last, *self.columns), out=block)
-                if block is not out:
-                    out[...] = block
+                store.store.read(name, (first, last, *self.columns), index=self.walk.index_of(name), out=out)
             else:
                 out[...] = 0
 
@@ -80,10 +75,17 @@ class Window:
         # What the next rows need: everything from `halo` rows before the first unfinished one.
         save = max(finished - halo, kept.begin)
         a, b = save + self.shift, self.last + self.shift
-        kept.rows = {name: self.base[name][..., a:b, :].copy() for name in self.present} if height else {}
+        kept.rows = {name: self._hold(kept.number, name, a, b) for name in self.present} if height else {}
         kept.height = self.last - save
         kept.done, kept.next = kept.next, finished
         return self.tile(kept.begin, self.last, wanted, (kept.done, finished))
+
+    def _hold(self, number, name, first, last):
+        """Copy rows to where those of the same step were before, which have been put back by now."""
+        rows = self.base[name][..., first:last, :]
+        held = self.buffers.get(("kept", number, name), rows.shape, rows.dtype)
+        held[...] = rows
+        return held
 
     def adopt(self, tile):
         """Take over planes that a step has replaced or made."""

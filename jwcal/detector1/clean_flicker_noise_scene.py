@@ -101,7 +101,7 @@ def clean_by_scene(tile, plan):
     # The deviations from a mean have none, but for what clipping takes from skewed noise.
     offset = offset - (offset @ weight / weight.sum())[..., None].astype(offset.dtype)
     image = scene if axis else scene.T
-    constant, left = constant_offsets(image, noise, offset.shape[1])
+    constant, left = constant_offsets(image, noise, offset.shape[1], tile.spread)
     report = {"FLKEXCES": round(noise.excess, 4), "FLKLEFT": round(left, 4)}
     if left > WORTH:
         log.info(
@@ -237,7 +237,7 @@ def _correlation(modes, expected):
     return covariance / covariance[0], float(covariance[0])
 
 
-def constant_offsets(image, noise, parts):
+def constant_offsets(image, noise, parts, spread=map):
     """Offsets of the lines of the mean scene.
 
     Parameters
@@ -248,6 +248,8 @@ def constant_offsets(image, noise, parts):
         Of the offsets.
     parts : int
         Parts a line is fitted in.
+    spread : callable
+        Applies a function to several items, like `map`.
 
     Returns
     -------
@@ -258,13 +260,14 @@ def constant_offsets(image, noise, parts):
     """
     use, sigma = background_pixels(image, noise, parts)
     nline, length = image.shape
-    out, kept = np.zeros((nline, parts)), []
-    for part in range(parts):
+
+    def fit(part):
         piece = slice(part * length // parts, (part + 1) * length // parts)
         level, white, scene, reach = line_levels(image[:, piece], use[:, piece], sigma)
-        out[:, part], left = predict(level, white, scene, noise, reach)
-        kept.append(left)
-    return out, float(np.sqrt(np.mean(np.square(kept))))
+        return predict(level, white, scene, noise, reach)
+
+    offsets, kept = zip(*spread(fit, range(parts)), strict=True)
+    return np.stack(offsets, axis=1), float(np.sqrt(np.mean(np.square(kept))))
 
 
 def background_pixels(image, noise, parts):

@@ -75,12 +75,15 @@ def systematic_errors(tile, refs, p):
     gain's scale, for those who go from DN to electrons.  A term whose reference has no errors, or is
     not given, is 0.  The keywords DARKID, BIASID, LINID and GAINID name what is shared ("NONE" where nothing
     is known): products with the same value have this error in common, those with others have not.
-    NaN of the slope stays NaN.
+    NaN of the slope stays NaN.  The slopes of each integration get none of these planes, since they share
+    those of the exposure.
 
     Source: the structure is that of common error terms (nuisance parameters shared by exposures), see
     for example Hogg, Bovy and Lang 2010, arXiv 1008.4686, section 7.
     """
     sci, plan = tile["SCI"], tile.plan
+    if sci.ndim > 2:
+        return
     zero = np.zeros(sci.shape[-2:], np.float32)
     dark = refs["dark"]["ERR"] if plan.dark else None
     variance = (dark**2).sum(axis=0) / plan.time**2 if plan.dark else zero
@@ -122,6 +125,8 @@ def _correction(level, coefficients):
 
 @systematic_errors.setup
 def _(exposure, refs, p):
+    if exposure.product == "rateints":
+        raise Skip("made for the slopes of the exposure, not of each integration")
     meta = exposure.meta
     ngroup, group_time = meta["NGROUPS"], meta["TGROUP"]
     span = max(ngroup - 1, 1) * group_time

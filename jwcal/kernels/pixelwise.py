@@ -164,7 +164,7 @@ def subtract_dark(sci, pixeldq, dark, which, dq):
         difference is formed in double precision and rounded once.
     which : sequence of int
         For each integration the index of its dark.
-    dq : (ny, nx) uint32 numpy.ndarray
+    dq : (ny, nx) uint32 numpy.ndarray or None
         Flags of the dark in standard bits.
     """
     nint, ngroup, ny, nx = sci.shape
@@ -176,19 +176,22 @@ def subtract_dark(sci, pixeldq, dark, which, dq):
     if which.shape != (nint,) or which.min() < 0 or which.max() >= len(dark):
         raise ValueError("which: need the index of a dark for each integration")
     plane(pixeldq, (ny, nx), "u4", "PIXELDQ")
-    plane(dq, (ny, nx), "u4", "dark DQ")
+    if dq is not None:
+        plane(dq, (ny, nx), "u4", "dark DQ")
     lib = native()
     if lib is None:
         subtract_dark_numpy(sci, pixeldq, dark, which, dq)
         return
-    pixeldq |= dq
+    if dq is not None:
+        pixeldq |= dq
     function = lib.jw_subtract_dark if dark.dtype == np.float32 else lib.jw_subtract_dark64
     function(ptr(sci), *sizes(nint, ngroup, ny * nx, *strides), ptr(dark), *sizes(*spacing), ptr(which))
 
 
 def subtract_dark_numpy(sci, pixeldq, dark, which, dq):
     """NumPy twin of `subtract_dark`."""
-    pixeldq |= dq
+    if dq is not None:
+        pixeldq |= dq
     for ramp, index in zip(sci, which, strict=True):
         level = dark[index]
         level = np.where(np.isnan(level), level.dtype.type(0), level)

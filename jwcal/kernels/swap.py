@@ -13,6 +13,8 @@ from jwcal.kernels._lib import native, ptr
 _RAW = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _OFFSET = {8: -128, 16: 1 << 15, 32: 1 << 31, 64: 1 << 63}
 _PLAIN = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
+# As in the compiled version: values encoded at once.
+_PIECE = 1 << 16
 _SHIFTED = {8: "i1", 16: "u2", 32: "u4", 64: "u8"}
 
 
@@ -282,3 +284,144 @@ def _box_target(plane_ny, plane_nx, itemsize, nplanes, y0, y1, x0, x1, out):
     if out.size < nplanes * (y1 - y0) * (x1 - x0) * itemsize or not out.flags.writeable:
         raise ValueError("output buffer is too small or read-only")
     return out
+
+
+def read_planes(fd, offset, plane_stride, bitpix, bzero, out):
+    """Read and decode a run of pixels of many planes of a file.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor of a seekable file; its position is neither used nor moved.
+    offset : int
+        Byte offset of the run in the first plane.
+    plane_stride : int
+        Bytes from one plane to the next.
+    bitpix : int
+        FITS BITPIX.
+    bzero : int or float
+        0 or the offset of unsigned integers; see `native_dtype`.
+    out : (nplanes, ny, nx) numpy.ndarray
+        Native array to fill, each plane contiguous; the exact dtype, or float32 for 16-bit integers.
+
+    Returns
+    -------
+    int
+        Bytes read; fewer than wanted when the file ends early.
+
+    Raises
+    ------
+    OSError
+        If the read fails.
+    ValueError
+        If layout, dtype or offset do not fit.
+    """
+    exact = native_dtype(bitpix, bzero)
+    to_float = bitpix == 16 and out.dtype == np.float32
+    if out.ndim != 3 or not out.dtype.isnative or not (out.dtype == exact or to_float):
+        raise ValueError(f"{out.dtype} array of {out.ndim} axes for planes of BITPIX {bitpix}")
+    if len(out) and not out[0].flags.c_contiguous:
+        raise ValueError("planes must be contiguous")
+    lib = native()
+    if lib is None or (bitpix == 8 and bzero):
+        return read_planes_numpy(fd, offset, plane_stride, bitpix, bzero, out)
+    flip = (1 if bzero else 0) if to_float else _flip(bitpix, bzero)
+    function = lib.jw_read_planes
+    function.restype = ctypes.c_ssize_t
+    got = function(
+        ctypes.c_int(fd), ctypes.c_int64(offset), *_sizes(out[0].size if len(out) else 0, exact.itemsize, len(out)),
+        ctypes.c_int64(plane_stride), ctypes.c_uint32(flip), ctypes.c_int(to_float), ptr(out), *_sizes(out.strides[0]),
+    )  # fmt: skip
+    if got < 0:
+        raise OSError(-got, os.strerror(-got))
+    return got
+
+
+def read_planes_numpy(fd, offset, plane_stride, bitpix, bzero, out):
+    """NumPy twin of `read_planes`."""
+    total = 0
+    for number, plane in enumerate(out):
+        raw = np.empty(plane.size * abs(bitpix) // 8, np.uint8)
+        got = read_box_numpy(
+            fd, offset + number * plane_stride, 1, raw.size, 1, 1, raw.size, 0, 1, 0, raw.size, raw
+        )
+        total += got
+        if got < raw.size:
+            break
+        decode_numpy(raw, bitpix, bzero, plane.reshape(-1))
+    return total
+
+
+def write_planes(fd, offset, plane_ny, plane_nx, bitpix, bzero, box, array, buffer):
+    """Encode and write the same box of successive planes of a file.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor of a seekable file.
+    offset : int
+        Byte offset of the first plane.
+    plane_ny, plane_nx : int
+        Rows and columns of a plane.
+    bitpix, bzero : int
+        What is stored; see `native_dtype`.
+    box : (y0, y1, x0, x1)
+        Half-open range of rows and columns.
+    array : (nplanes, y1 - y0, x1 - x0) numpy.ndarray
+        Native values of that exact dtype, contiguous along the last axis.
+    buffer : uint8 numpy.ndarray
+        Work space of at least `write_buffer` bytes.
+
+    Raises
+    ------
+    OSError
+        If writing fails.
+    ValueError
+        If layout, dtype or offset do not fit.
+    """
+    y0, y1, x0, x1 = box
+    exact = native_dtype(bitpix, bzero)
+    if array.dtype != exact or not array.dtype.isnative:
+        raise ValueError(f"{array.dtype} array for planes of BITPIX {bitpix}, BZERO {bzero}")
+    if array.shape[1:] != (y1 - y0, x1 - x0) or not (0 <= y0 < y1 <= plane_ny and 0 <= x0 < x1 <= plane_nx):
+        raise ValueError(f"array of shape {array.shape} for box {box} of {plane_ny} rows, {plane_nx} columns")
+    lib = native()
+    strided = array.shape[2] == 1 or array.strides[2] == array.itemsize
+    if lib is None or not strided or buffer.nbytes < write_buffer(array):
+        write_planes_numpy(fd, offset, plane_ny, plane_nx, bitpix, bzero, box, array, buffer)
+        return
+    flip = 128 if bitpix == 8 and bzero else _flip(bitpix, bzero)
+    function = lib.jw_write_planes
+    function.restype = ctypes.c_ssize_t
+    status = function(
+        ctypes.c_int(fd), ctypes.c_int64(offset), *_sizes(plane_nx, exact.itemsize, len(array)),
+        ctypes.c_int64(plane_ny * plane_nx * exact.itemsize), *_sizes(*box), ctypes.c_uint32(flip), ptr(array),
+        *_sizes(*array.strides[:2]), ptr(buffer),
+    )  # fmt: skip
+    if status < 0:
+        raise OSError(-status, os.strerror(-status))
+
+
+def write_planes_numpy(fd, offset, plane_ny, plane_nx, bitpix, bzero, box, array, buffer):
+    """NumPy twin of `write_planes`; it needs no work space."""
+    y0, y1, x0, x1 = box
+    size = array.itemsize
+    for number, plane in enumerate(array):
+        raw = np.empty(plane.nbytes, np.uint8)
+        encode_numpy(np.ascontiguousarray(plane), bitpix, bzero, raw)
+        whole = x1 - x0 == plane_nx
+        rows = raw.reshape(1 if whole else y1 - y0, -1)
+        for k, row in enumerate(rows):
+            at = offset + (number * plane_ny * plane_nx + (y0 + k) * plane_nx + x0) * size
+            done = 0
+            while done < row.size:
+                done += os.pwrite(fd, row[done:].tobytes(), at + done)
+
+
+def write_buffer(array):
+    """Bytes of work space that `write_planes` needs for an array."""
+    return max(_PIECE, array.shape[-1]) * array.itemsize
+
+
+def _sizes(*values):
+    return [ctypes.c_ssize_t(v) for v in values]

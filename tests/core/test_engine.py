@@ -214,6 +214,31 @@ def test_measured_before_it_runs(tile, jobs):
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
+def test_measured_until_settled(jobs):
+    found = []
+
+    @step("patient", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
+    def patient(tile, refs, p):
+        """Change nothing."""
+
+    @patient.measure
+    def _(tile, refs, p):
+        tile["SCI"] += np.float32(len(found))
+        return {"sum": tile["SCI"].sum(axis=(0, 1, 3), dtype="f8")}
+
+    @patient.settle
+    def _(measured, exposure, plan, p):
+        found.append(measured["sum"].sum() / np.prod(exposure.shape))
+        return len(found) < 3
+
+    data = exposure()
+    out = go([scale, patient, grow], data, jobs, 1 << 12)["ramp"]
+    want = data["SCI"] * np.float32(2)
+    assert np.allclose(np.array(found) - np.arange(3), want.mean(dtype="f8"))
+    assert np.array_equal(out["SCI"], want)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
 def test_frames_after_the_tiles(jobs):
     data = exposure()
     out = go([scale, twice, grow], data, jobs, 1 << 12)["ramp"]
@@ -251,6 +276,99 @@ def test_survey_finds_groups_flagged_everywhere():
     want[:, 0] = True
     want[1, 1] = True
     assert np.array_equal(seen[0], want)
+
+
+def test_survey_reads_only_the_groups_that_can_matter(monkeypatch):
+    """A pixel far from the middle decides about group 0, by its value in group 2; the last is certain."""
+    read, seen = [], []
+    original = ArrayStore.read
+
+    def noted(self, name, box=None, index=(), out=None):
+        read.append((name, out.shape[1] if out is not None and out.ndim == 4 else 0))
+        return original(self, name, box, index, out)
+
+    monkeypatch.setattr(ArrayStore, "read", noted)
+
+    @step(
+        "peek",
+        stage="test",
+        takes="ramp",
+        gives="ramp",
+        changes=("GROUPDQ",),
+        uses=("SCI", "GROUPDQ"),
+        ahead=2,
+    )
+    def peek(tile, refs, p):
+        """Flag the first group where the third is not bright."""
+        tile["GROUPDQ"][:, 0] |= np.where(tile["SCI"][:, 2] > 1e6, 0, 1).astype("u1")
+
+    @step("end", stage="test", takes="ramp", gives="ramp", changes=("GROUPDQ",), uses=("GROUPDQ",), ahead=1)
+    def end(tile, refs, p):
+        """Flag the last group."""
+        tile["GROUPDQ"][:, -1] |= 1
+
+    @end.certain
+    def _(exposure, plan):
+        return np.tile(np.arange(exposure.shape[1]) == exposure.shape[1] - 1, (exposure.shape[0], 1))
+
+    @step(
+        "look",
+        stage="test",
+        takes="ramp",
+        gives="ramp",
+        needs_all_dnu=True,
+        changes=("PIXELDQ",),
+        uses=("PIXELDQ",),
+    )
+    def look(tile, refs, p):
+        """Note what the engine says."""
+        seen.append(tile.all_dnu.copy())
+
+    rng = np.random.default_rng(3)
+    sci = rng.normal(1000, 50, (3, 12, 50, 40)).astype("f4")
+    sci[1, 2, 49, 39] = 2e6
+    header = Header()
+    header.set("INSTRUME", "NIRCAM")
+    for jobs in (1, 3):
+        seen.clear()
+        read.clear()
+        data = Exposure("uncal", header.copy(), {"SCI": Header()}, ArrayStore({"SCI": sci}))
+        go([peek, end, look], data, jobs=jobs, tile=1 << 14)
+        want = np.zeros((3, 12), bool)
+        want[[0, 2], 0] = want[:, 11] = True
+        assert np.array_equal(seen[0], want)
+        # A few rows with all groups, then the frame with groups 0 to 3, then the run itself.
+        depths = [n for name, n in read if name == "SCI"]
+        assert set(depths) == {12, 4}
+        assert depths.index(4) == 1
+
+
+@pytest.mark.parametrize("hook", ["probe", "solve", "before"])
+def test_failures_while_strips_are_seen_carry_the_name_of_the_step(hook):
+    @step("early", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
+    def early(tile, refs, p):
+        """Fail on strips."""
+        if hook == "before" and tile.box[1] - tile.box[0] == 1:
+            raise ZeroDivisionError("too narrow")
+
+    @step("strips", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
+    def strips(tile, refs, p):
+        """Ask for a row."""
+
+    @strips.probe
+    def _(exposure, plan):
+        if hook == "probe":
+            raise KeyError("no boxes")
+        return [(0, 1, 0, 40)]
+
+    @strips.solve
+    def _(found, exposure, plan, p):
+        if hook == "solve":
+            raise IndexError("no values")
+
+    who = "early" if hook == "before" else "strips"
+    with pytest.raises(JwcalError, match=f"step {who} failed: (ZeroDivision|Key|Index)Error"):
+        go([early, strips], exposure())
 
 
 def test_skip_in_setup_passes_the_data_with_the_reason():

@@ -492,8 +492,8 @@ static int scratch_make(struct scratch *s, const struct jump_args *a)
     size_t keys = (n > WIDE_LIMIT ? 16 : LANES) * n;
     if (keys < (size_t)a->ngroup)
         keys = (size_t)a->ngroup;
-    s->diff = malloc((n + 1) * LANES * sizeof *s->diff);
-    s->key = malloc((keys + 16) * sizeof *s->key);
+    s->diff = jw_vectors((n + 1) * LANES * sizeof *s->diff);
+    s->key = jw_vectors((keys + 16) * sizeof *s->key);
     return s->diff && s->key ? 0 : -1;
 }
 

@@ -45,6 +45,18 @@ INLINE ptrdiff_t regular_lanes(const struct ramp_block *b)
     return n;
 }
 
+INLINE void fetch_next(const struct ramp_args *a, ptrdiff_t i, ptrdiff_t p0)
+{
+    if (p0 + 2 * LANES > a->npix)
+        return;
+    for (ptrdiff_t g = 0; g < a->ngroup; g++) {
+        const float *sci = a->sci + i * a->sci_int + g * a->sci_group + p0 + LANES;
+        for (ptrdiff_t l = 0; l < LANES; l += 16)
+            JW_PREFETCH(sci + l);
+        JW_PREFETCH(a->gdq + i * a->gdq_int + g * a->gdq_group + p0 + LANES);
+    }
+}
+
 /* Point to an integration and find its regular lanes. */
 INLINE void load_integration(const struct ramp_args *a, struct ramp_block *b, ptrdiff_t i, ptrdiff_t p0,
                              ptrdiff_t npix)
@@ -86,45 +98,101 @@ INLINE void load_integration(const struct ramp_args *a, struct ramp_block *b, pt
         memset(b->odd, 1, sizeof b->odd);
 }
 
+/* Median rates of a block of regular lanes; 0 if a difference of one of them is NaN. */
+INLINE int regular_medians(const struct ramp_args *a, const struct ramp_block *b, double *rate)
+{
+    double last[LANES], sum[LANES];
+    const ptrdiff_t n = b->end - b->start - 1;
+    const double time = a->group_time;
+    const float *first = b->sci + b->start * b->sci_group;
+    int finite = 1;
+    for (ptrdiff_t l = 0; l < LANES; l++) {
+        last[l] = (double)first[l] / time;
+        sum[l] = 0.0;
+    }
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const float *restrict sci = first + (k + 1) * b->sci_group;
+        int64_t *restrict key = b->key + k * LANES;
+        for (ptrdiff_t l = 0; l < LANES; l++) {
+            double v = (double)sci[l] / time, d = v - last[l];
+            last[l] = v;
+            sum[l] += d;
+            key[l] = wide_key(d);
+        }
+    }
+    for (ptrdiff_t l = 0; l < LANES; l++)
+        finite &= sum[l] == sum[l];
+    if (!finite)
+        return 0;
+    sort_wide_keys(b->key, n, LANES);
+    const int64_t *restrict low = b->key + (n / 2 - 1 + n % 2) * LANES, *restrict high = b->key + n / 2 * LANES;
+    for (ptrdiff_t l = 0; l < LANES; l++) {
+        double up = wide_value(high[l]), down = wide_value(low[l]);
+        rate[l] = n % 2 ? up : (up + down) / 2.0;
+    }
+    return 1;
+}
+
+/* Median rates of any lanes whose groups have no special times: differences that cannot be used sort last. */
+INLINE void masked_medians(const struct ramp_args *a, const struct ramp_block *b, double *rate)
+{
+    double last[LANES], first[LANES];
+    int32_t used[LANES], clean[LANES];
+    const double time = a->group_time;
+    for (ptrdiff_t l = 0; l < LANES; l++) {
+        uint8_t flag = b->flag[l];
+        double v = (double)b->sci[l] / time;
+        first[l] = last[l] = flag & (JW_DNU | JW_SAT) ? NAN : v;
+        clean[l] = (flag & ~JW_PERS) == 0;
+        used[l] = 0;
+    }
+    for (ptrdiff_t g = 1; g < a->ngroup; g++) {
+        const float *restrict sci = b->sci + g * b->sci_group;
+        const uint8_t *restrict flag = b->flag + g * b->flag_group;
+        int64_t *restrict key = b->key + (g - 1) * LANES;
+        for (ptrdiff_t l = 0; l < LANES; l++) {
+            double v = (double)sci[l] / time;
+            int64_t unusable;
+            v = flag[l] & (JW_DNU | JW_SAT) ? NAN : v;
+            key[l] = wide_key(v - last[l]);
+            unusable = (v - last[l] != v - last[l]) | ((flag[l] & JW_JUMP) != 0);
+            key[l] = unusable ? NO_WIDE_KEY : key[l];
+            used[l] += !unusable;
+            last[l] = v;
+        }
+        for (ptrdiff_t l = 0; l < LANES; l++)
+            clean[l] += (flag[l] & ~JW_PERS) == 0;
+    }
+    sort_wide_keys(b->key, a->ngroup - 1, LANES);
+    for (ptrdiff_t l = 0; l < LANES; l++) {
+        ptrdiff_t n = used[l];
+        double r = first[l];
+        if (n > 0)
+            r = wide_value(b->key[n / 2 * LANES + l]);
+        if (n > 0 && n % 2 == 0)
+            r = (r + wide_value(b->key[(n / 2 - 1) * LANES + l])) / 2.0;
+        /* A lonely good group is not used. */
+        rate[l] = r == r && clean[l] != 1 ? r : 0.0;
+    }
+}
+
 /* Add the median rates of one integration to those of the block. */
 INLINE void median_rates(const struct ramp_args *a, struct ramp_block *b, struct ramp_lane *r, ptrdiff_t i,
                          ptrdiff_t p0, ptrdiff_t npix)
 {
-    double last[LANES], rate[LANES];
-    uint8_t alone[LANES];
-    const ptrdiff_t n = b->end - b->start - 1;
-    const double time = a->group_time;
-    memcpy(alone, b->odd, sizeof alone);
-    memset(rate, 0, sizeof rate);
-    if (regular_lanes(b)) {
-        const float *first = b->sci + b->start * b->sci_group;
-        for (ptrdiff_t l = 0; l < LANES; l++)
-            last[l] = (double)first[l] / time;
-        for (ptrdiff_t k = 0; k < n; k++) {
-            const float *restrict sci = first + (k + 1) * b->sci_group;
-            double *restrict work = b->work + k * LANES;
+    double rate[LANES];
+    if (regular_lanes(b) < LANES || !regular_medians(a, b, rate)) {
+        if (a->suppress)
+            masked_medians(a, b, rate);
+        else
             for (ptrdiff_t l = 0; l < LANES; l++) {
-                double v = (double)sci[l] / time;
-                work[l] = v - last[l];
-                last[l] = v;
+                rate[l] = 0.0;
+                if (l < npix) {
+                    load_lane(a, b, l, i, p0 + l, r);
+                    rate[l] = lane_median(a, r, (double *)b->key);
+                }
             }
-            for (ptrdiff_t l = 0; l < LANES; l++)
-                rate[l] += work[l];
-        }
-        /* The sum is NaN if a difference is; such a column is not sorted. */
-        for (ptrdiff_t l = 0; l < LANES; l++)
-            alone[l] |= rate[l] != rate[l];
-        sort_doubles(b->work, n, LANES);
-        const double *restrict low = b->work + (n / 2 - 1 + n % 2) * LANES, *restrict high =
-                                                                                b->work + n / 2 * LANES;
-        for (ptrdiff_t l = 0; l < LANES; l++)
-            rate[l] = n % 2 ? high[l] : (high[l] + low[l]) / 2.0;
     }
-    for (ptrdiff_t l = 0; l < npix; l++)
-        if (alone[l]) {
-            load_lane(a, b, l, i, p0 + l, r);
-            rate[l] = lane_median(a, r, b->work);
-        }
     for (ptrdiff_t l = 0; l < LANES; l++)
         b->median[l] += rate[l];
 }
@@ -323,6 +391,7 @@ INLINE void fit_block(const struct ramp_args *a, struct ramp_block *b, struct ra
         t.base[l] = t.dq[l] =
             a->pdq[p0 + (l < npix ? l : npix - 1)] | (b->gain[l] > 0.0 ? 0 : a->no_gain | JW_DNU);
     for (ptrdiff_t i = 0; i < a->nint; i++) {
+        fetch_next(a, i, p0);
         load_integration(a, b, i, p0, npix);
         if (a->ngroup > 1)
             median_rates(a, b, r, i, p0, npix);
@@ -350,11 +419,11 @@ JW_API JW_WIDE int jw_fit_ramps(const struct ramp_args *a)
     struct ramp_block b = {0};
     struct ramp_lane r = {0};
     size_t n = (size_t)a->ngroup, block = n * LANES, nint = (size_t)a->nint;
-    b.work = malloc(block * (sizeof *b.work + sizeof *b.sci_copy + 1) + n * (sizeof *r.data + 1) +
-                    2 * nint * sizeof *b.guess);
-    if (!b.work)
+    b.key = jw_vectors(block * (sizeof *b.key + sizeof *b.sci_copy + 1) + n * (sizeof *r.data + 1) +
+                       2 * nint * sizeof *b.guess);
+    if (!b.key)
         return -1;
-    r.data = b.work + block;
+    r.data = (double *)(b.key + block);
     b.guess = (ptrdiff_t *)(r.data + n);
     b.sci_copy = (float *)(b.guess + 2 * nint);
     b.flag_copy = (uint8_t *)(b.sci_copy + block);
@@ -365,6 +434,6 @@ JW_API JW_WIDE int jw_fit_ramps(const struct ramp_args *a)
     }
     for (ptrdiff_t p0 = 0; p0 < a->npix; p0 += LANES)
         fit_block(a, &b, &r, p0, a->npix - p0 < LANES ? a->npix - p0 : LANES);
-    free(b.work);
+    free(b.key);
     return 0;
 }

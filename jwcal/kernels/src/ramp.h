@@ -35,7 +35,7 @@ struct ramp_block {
     ptrdiff_t sci_group, flag_group, start, end;
     uint8_t seen[LANES], odd[LANES];
     double gain[LANES], noise[LANES], dark[LANES], median[LANES];
-    double *work;    /* [ngroup][LANES] */
+    int64_t *key;    /* [ngroup][LANES] */
     float *sci_copy; /* [ngroup][LANES], for a block cut short by the end of the tile */
     uint8_t *flag_copy;
     ptrdiff_t *guess; /* [nint][2]: start and end found in the block before */

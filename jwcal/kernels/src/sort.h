@@ -57,6 +57,24 @@ INLINE float key_value(int32_t key)
     return as_float((uint32_t)(key ^ (int32_t)((uint32_t)(key >> 31) & 0x7fffffffu)));
 }
 
+/* Order of doubles, none of them NaN; GCC compares doubles with branches and integers without. */
+#define NO_WIDE_KEY INT64_MAX
+
+INLINE int64_t wide_key(double x)
+{
+    int64_t u;
+    memcpy(&u, &x, 8);
+    return u ^ (int64_t)((uint64_t)(u >> 63) & 0x7fffffffffffffffu);
+}
+
+INLINE double wide_value(int64_t key)
+{
+    double x;
+    key ^= (int64_t)((uint64_t)(key >> 63) & 0x7fffffffffffffffu);
+    memcpy(&x, &key, 8);
+    return x;
+}
+
 /* Batcher's merge exchange (Knuth 5.2.2, Algorithm M): calls COMPARE(i, j) for every comparator of n items.
  */
 #define MERGE_EXCHANGE(n, COMPARE)                                                                           \
@@ -99,6 +117,15 @@ INLINE void exchange_doubles(double *restrict a, double *restrict b, const ptrdi
     }
 }
 
+INLINE void exchange_wide_keys(int64_t *restrict a, int64_t *restrict b, const ptrdiff_t width)
+{
+    for (ptrdiff_t l = 0; l < width; l++) {
+        int64_t x = a[l], y = b[l];
+        a[l] = x < y ? x : y;
+        b[l] = x < y ? y : x;
+    }
+}
+
 /* Sort n rows of `width` columns, each column on its own, ascending. */
 INLINE void sort_keys(int32_t *key, ptrdiff_t n, const ptrdiff_t width)
 {
@@ -113,6 +140,14 @@ INLINE void sort_doubles(double *value, ptrdiff_t n, const ptrdiff_t width)
 #define COMPARE_DOUBLES(i, j) exchange_doubles(value + (i) * width, value + (j) * width, width)
     MERGE_EXCHANGE(n, COMPARE_DOUBLES);
 #undef COMPARE_DOUBLES
+}
+
+/* The same for the keys of doubles. */
+INLINE void sort_wide_keys(int64_t *key, ptrdiff_t n, const ptrdiff_t width)
+{
+#define COMPARE_WIDE(i, j) exchange_wide_keys(key + (i) * width, key + (j) * width, width)
+    MERGE_EXCHANGE(n, COMPARE_WIDE);
+#undef COMPARE_WIDE
 }
 
 INLINE double middle(double a, double b)

@@ -1,4 +1,4 @@
-/* FITS big-endian buffers to native arrays and back, checksums, reads of one box of many planes. */
+/* FITS big-endian buffers to native arrays and back, checksums, one box of many planes in a file. */
 #define _POSIX_C_SOURCE 200809L
 #include "jwcal.h"
 #include <errno.h>
@@ -217,4 +217,99 @@ JW_API ptrdiff_t jw_read_box(int fd, int64_t offset, ptrdiff_t plane_nx, ptrdiff
         }
     }
     return total;
+}
+
+static ptrdiff_t write_fully(int fd, const char *in, size_t count, off_t offset)
+{
+    size_t done = 0;
+    while (done < count) {
+        const ssize_t put = pwrite(fd, in + done, count - done, offset + (off_t)done);
+        if (put < 0) {
+            if (errno == EINTR)
+                continue;
+            return -(ptrdiff_t)errno;
+        }
+        done += (size_t)put;
+    }
+    return (ptrdiff_t)done;
+}
+
+/* Values per piece: what is read and decoded, or encoded and written, at once stays in the cache. */
+#define PIECE 65536
+
+static void decode_any(const void *src, void *dst, ptrdiff_t n, ptrdiff_t itemsize, uint32_t flip, int to_float)
+{
+    if (to_float)
+        jw_decode_i2f4(src, dst, n, flip != 0);
+    else if (itemsize == 2)
+        jw_decode2(src, dst, n, flip);
+    else if (itemsize == 4)
+        jw_decode4(src, dst, n, flip);
+    else if (itemsize == 8)
+        jw_decode8(src, dst, n, flip);
+}
+
+/* Read and decode the same run of pixels of many planes into planes that lie apart. `to_float` makes float32 of
+   16-bit integers; otherwise the stored and the native item have one size. Gives the bytes read, fewer at end of
+   file, or -errno. */
+JW_API ptrdiff_t jw_read_planes(int fd, int64_t offset, ptrdiff_t npix, ptrdiff_t itemsize, ptrdiff_t nplanes,
+                                int64_t plane_stride, uint32_t flip, int to_float, void *out, ptrdiff_t out_stride)
+{
+    uint16_t raw[PIECE];
+    const ptrdiff_t size = to_float ? 4 : itemsize;
+    ptrdiff_t total = 0;
+    for (ptrdiff_t p = 0; p < nplanes; p++)
+        for (ptrdiff_t start = 0; start < npix; start += PIECE) {
+            const ptrdiff_t n = npix - start < PIECE ? npix - start : PIECE;
+            char *to = (char *)out + p * out_stride + start * size;
+            char *from = to_float ? (char *)raw : to;
+            const ptrdiff_t got = read_fully(fd, from, (size_t)(n * itemsize),
+                                             (off_t)(offset + p * plane_stride + start * itemsize));
+            if (got < 0)
+                return got;
+            total += got;
+            if (got < n * itemsize)
+                return total;
+            decode_any(from, to, n, itemsize, flip, to_float);
+        }
+    return total;
+}
+
+/* Encode and write a box of many planes. `buffer` holds PIECE items, or one row if that is more. Gives 0 or
+   -errno. */
+JW_API ptrdiff_t jw_write_planes(int fd, int64_t offset, ptrdiff_t plane_nx, ptrdiff_t itemsize, ptrdiff_t nplanes,
+                                 int64_t plane_stride, ptrdiff_t y0, ptrdiff_t y1, ptrdiff_t x0, ptrdiff_t x1,
+                                 uint32_t flip, const void *in, ptrdiff_t in_plane, ptrdiff_t in_row, void *buffer)
+{
+    const ptrdiff_t nx = x1 - x0, whole = nx == plane_nx;
+    const ptrdiff_t step = nx < PIECE ? PIECE / nx : 1;
+    for (ptrdiff_t p = 0; p < nplanes; p++)
+        for (ptrdiff_t y = y0; y < y1; y += step) {
+            const ptrdiff_t rows = y1 - y < step ? y1 - y : step;
+            const char *from = (const char *)in + p * in_plane + (y - y0) * in_row, *ready = buffer;
+            /* Bytes that need no change and lie together. */
+            const int plain = itemsize == 1 && !flip && in_row == nx;
+            for (ptrdiff_t k = 0; k < rows && !plain; k++, from += in_row) {
+                char *to = (char *)buffer + k * nx * itemsize;
+                if (itemsize == 1)
+                    for (ptrdiff_t x = 0; x < nx; x++)
+                        to[x] = (char)((uint8_t)from[x] ^ flip);
+                else if (itemsize == 2)
+                    jw_encode2(from, to, nx, flip);
+                else if (itemsize == 4)
+                    jw_encode4(from, to, nx, flip);
+                else
+                    jw_encode8(from, to, nx, flip);
+            }
+            if (plain)
+                ready = from;
+            const ptrdiff_t pieces = whole ? 1 : rows, count = (whole ? rows : 1) * nx * itemsize;
+            for (ptrdiff_t k = 0; k < pieces; k++) {
+                const int64_t at = offset + p * plane_stride + ((y + k) * plane_nx + x0) * itemsize;
+                const ptrdiff_t put = write_fully(fd, ready + k * count, (size_t)count, (off_t)at);
+                if (put < 0)
+                    return put;
+            }
+        }
+    return 0;
 }
