@@ -1,12 +1,13 @@
 """Measure what the optimal ramp fit gains over the official pipeline, on exposures with known truth.
 
-    python benchmarks/gains.py [--cases CASE,...] [--peer PYTHON] [--work DIR] [--parts] [--ramps]
+    python benchmarks/gains.py [--cases CASE,...] [--recipe NAME] [--peer PYTHON] [--work DIR] [--parts] [--ramps]
 
 Cases: nircam (2048x2048, 10 groups, 1 integration), averaged (BRIGHT2, 1024x1024, 6 groups, 2 integrations,
 many cosmic rays), tso (256x256, 10 groups, 50 integrations), miri (256x256, 12 groups, 3 integrations).
 They are made by ../shared/bench/make_case.py into DIR and kept there with the official products; scores are
 those of ../shared/bench/compare.py, and of pixels without any cosmic ray and without saturation unless said.
 
+--recipe   the products are those of a whole recipe, not of the fit alone
 --parts    leave out one part of the fit after the other
 --ramps    bias and pulls on plain Poisson and Gaussian ramps, without a detector
 
@@ -30,6 +31,7 @@ import numpy as np
 from astropy.io import fits
 from run import CACHE, CASES, SHARED, Bench, say
 
+from jwcal.detector1.optimal import MANY, SPLIT_EXTRA
 from jwcal.kernels.optimal import RampModel, fit_optimal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,9 +88,12 @@ class Case:
         Makes cases and knows the programs.
     name : str
         One of `MAKE`.
+    options : list of str
+        Options of the command.
     """
 
-    def __init__(self, bench, name):
+    def __init__(self, bench, name, options):
+        self.options = options
         self.name, (self.title, arguments) = name, MAKE[name]
         self.folder = bench.case(name, arguments)
         self.score = compare()
@@ -115,7 +120,7 @@ class Case:
         command = [
             *bench.jwcal, "run", "detector1", str(self.folder / info["uncal"]), "--refs", str(self.folder / "refs"),
             "-o", str(out / "x_rate.fits"), "--rateints", str(out / "x_rateints.fits"),
-            "--save-after", f"dark_current:{self.ramp_file}", "--overwrite", "--no-progress", "-q", *OPTIMAL,
+            "--save-after", f"dark_current:{self.ramp_file}", "--overwrite", "--no-progress", "-q", *self.options,
         ]  # fmt: skip
         if info["instrument"] == "miri":
             command[command.index("--save-after") + 1] = f"refpix:{self.ramp_file}"
@@ -219,7 +224,13 @@ def planes(folder):
 
 def table(case):
     """Rows of the main table for one case."""
-    flags = case.fit(case.model)[2]
+    model = case.model
+    if "--recipe" in case.options and len(case.sci) < MANY:
+        from jwcal.core.recipe import read_recipe
+
+        limit = read_recipe(case.options[1], None)["ramp_fit"]["jump_threshold"]
+        model = replace(model, limit=limit, limit_split=limit + SPLIT_EXTRA)
+    flags = case.fit(model)[2]
     ours, theirs = case.products, case.official
     yield f"**{case.title}**", "", "", ""
     for number, mask in enumerate(case.bins()):
@@ -346,11 +357,12 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cases", default="nircam,averaged,tso")
-    parser.add_argument("--jwcal", default=f"{sys.executable} -m jwcal.cli.main")
+    parser.add_argument("--jwcal", default=f"{sys.executable} -m jwcal")
     parser.add_argument(
         "--peer", default=os.environ.get("JWCAL_PEER_PYTHON"), help="interpreter of the official package"
     )
     parser.add_argument("--work", type=Path, default=CACHE / "bench")
+    parser.add_argument("--recipe")
     parser.add_argument("--parts", action="store_true")
     parser.add_argument("--ramps", action="store_true")
     given = parser.parse_args(argv)
@@ -360,7 +372,7 @@ def main(argv=None):
         return 0
     bench = Bench(shlex.split(given.jwcal), given.peer, given.work.absolute(), 1)
     for name in given.cases.split(","):
-        case = Case(bench, name)
+        case = Case(bench, name, ["--recipe", given.recipe] if given.recipe else OPTIMAL)
         if given.parts:
             head = (
                 case.title, "pull", "mean", "clean scatter", "hit scatter", "found " + " ".join(RAYS),

@@ -80,7 +80,7 @@ def root():
 
 def main(argv=None):
     """Entry point of the ``jwcal`` program."""
-    # Nothing here calls BLAS, yet its idle threads spin, and a short process never has much to collect.
+    # Idle threads of BLAS spin and cost more than they give, and a short process never has much to collect.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(50_000, 20, 20)
     from jwcal.cli.runner import leave, run

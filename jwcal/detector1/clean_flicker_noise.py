@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from jwcal.core.dq import DQ
-from jwcal.core.errors import ReferenceFileError, UsageError
+from jwcal.core.errors import DataError, ReferenceFileError, UsageError
 from jwcal.core.step import Param, Ref, step
-from jwcal.detector1 import background, scene_mask
+from jwcal.detector1 import background, scene_mask, soss_median, soss_traces
 from jwcal.detector1.clean_flicker_noise_auto import choose_parameters
 from jwcal.detector1.clean_flicker_noise_fft import FitError, fit_noise
-from jwcal.detector1.clean_flicker_noise_save import Extras
+from jwcal.detector1.clean_flicker_noise_save import Extras, check
 from jwcal.detector1.clean_flicker_noise_scene import clean_by_scene
 from jwcal.kernels import flicker
 
@@ -26,9 +26,18 @@ log = logging.getLogger(__name__)
 FFT_TYPES = ("NRS_MSASPEC", "NRS_IFU", "NRS_FIXEDSLIT", "NRS_BRIGHTOBJ")
 AUTO_TYPES = ("NIS_IMAGE", "NRC_IMAGE")
 # Their median image is scaled by a light curve that only later stages can measure.
-LIGHT_CURVES = ("NIS_SOSS", "NRS_BRIGHTOBJ", "NRC_TSGRISM", "NRC_TSIMAGE")
+LIGHT_CURVES = ("NRS_BRIGHTOBJ", "NRC_TSGRISM", "NRC_TSIMAGE")
+SOSS = "NIS_SOSS"
 FULL_SIDE = 2048
 CHANNELS = 4
+
+
+def _is_soss(exposure, p):
+    return exposure.meta["EXP_TYPE"] == SOSS
+
+
+def _is_soss_median(exposure, p):
+    return _is_soss(exposure, p) and p.background_method == "median_image"
 
 
 def _load_flat(ref, box, plan):
@@ -50,6 +59,9 @@ def _load_flat(ref, box, plan):
         Ref("flat", load=_load_flat, missing="optional"),
         Ref("gain", planes={"SCI": "f4"}, missing="optional"),
         Ref("readnoise", planes={"SCI": "f4"}, missing="optional"),
+        Ref("pastasoss", missing="optional", keyword="R_PSTSOS", when=_is_soss),
+        Ref("bkg", missing="optional", when=_is_soss_median),
+        Ref("wavelengthrange", missing="optional", keyword="R_WAVRAN", when=_is_soss_median),
     ],
     params=[
         Param("autoparam", bool, False, "Choose flat, background and channels from the image itself."),
@@ -109,7 +121,7 @@ def clean_flicker_noise(tile, refs, p):
         log.warning("%s: clean_flicker_noise: nothing done: %s", tile.meta.label, plan.refused)
         return
     if plan.settings.fit_method == "scene":
-        extras = Extras(tile, plan.settings)
+        extras = Extras(tile, plan)
         original = extras.original()
         plan.report = clean_by_scene(tile, plan)
         extras.write(tile["SCI"], original)
@@ -129,12 +141,15 @@ def _(exposure, refs, p):
     miri = meta["INSTRUME"] == "MIRI"
     plan = SimpleNamespace(
         settings=settings,
+        beside=exposure.beside,
         kind=kind,
-        refused=_refusal(exposure, settings, kind),
+        refused=_refusal(exposure, settings, kind, refs),
         axis=0 if miri else abs(meta["SLOWAXIS"]) - 1,
         full=meta.get("SUBARRAY") == "FULL" and not miri,
         user=None,
         box=_box(settings.background_box_size),
+        soss=None,
+        traces=None,
         flat_wanted=False,
         named_flat="R_FLAT" in exposure.primary,
         report=None,
@@ -155,9 +170,12 @@ def _(exposure, refs, p):
     if settings.fit_method == "scene" and (settings.save_mask or settings.save_background):
         log.warning("clean_flicker_noise: fit_method scene has neither a mask nor a background to write")
         settings.save_mask = settings.save_background = False
-    if settings.mask_science_regions and plan.user is None:
+    check(exposure, settings)
+    if kind == SOSS and settings.fit_method != "scene":
+        _prepare_soss(exposure, plan, refs)
+    elif settings.mask_science_regions and plan.user is None:
         _require_regions(kind)
-    if settings.background_method == "model" or settings.autoparam:
+    if settings.background_method == "model" or settings.autoparam or plan.soss:
         background.require_model()
     if settings.apply_flat_field and refs["flat"] is None:
         log.warning("clean_flicker_noise: no FLAT reference for %s; no flat field is applied", kind)
@@ -177,7 +195,7 @@ def _(exposure, refs, p):
     return plan
 
 
-def _refusal(exposure, settings, kind):
+def _refusal(exposure, settings, kind, refs):
     """Why the official step would leave the data alone, or None."""
     if kind.startswith("MIR") and kind != "MIR_IMAGE":
         return f"EXP_TYPE {kind} is not supported"
@@ -190,17 +208,46 @@ def _refusal(exposure, settings, kind):
             f"clean_flicker_noise: background_method median_image of {kind} needs light curves of later stages,"
             " which are not supported yet; use median, model or none"
         )
+    if kind == SOSS and (subarray := exposure.meta["SUBARRAY"]) not in soss_median.SUBARRAYS:
+        return f"no median image of SOSS on subarray {subarray}"
+    if kind == SOSS and refs["pastasoss"] is None:
+        return "no PASTASOSS reference for a median image of SOSS"
     if exposure.shape[0] < 2:
         return "a median image needs more than one integration"
     return None
 
 
 def _require_regions(kind):
-    if kind.startswith("NRS") or kind == "NIS_SOSS":
-        what = "traces" if kind == "NIS_SOSS" else "slits"
+    if kind.startswith("NRS"):
         raise UsageError(
-            f"clean_flicker_noise: the {what} of {kind} cannot be masked yet;"
+            f"clean_flicker_noise: the slits of {kind} cannot be masked yet;"
             " give a user_mask or mask_science_regions = false"
+        )
+
+
+def _prepare_soss(exposure, plan, refs):
+    """Find the traces to be masked, and what the median image needs."""
+    meta, ref = exposure.meta, refs["pastasoss"]
+    wanted = plan.settings.mask_science_regions and plan.user is None
+    median = plan.settings.background_method == "median_image"
+    if wanted and ref is None:
+        raise ReferenceFileError(
+            f"clean_flicker_noise: {exposure.label}: no PASTASOSS reference to mask the traces;"
+            " give --ref-pastasoss FILE, --refs DIR, a user_mask or mask_science_regions = false"
+        )
+    if not (wanted or median):
+        return
+    traces, position, subarray = soss_traces.read_traces(ref), meta["PWCPOS"], meta["SUBARRAY"]
+    if wanted:
+        plan.traces = soss_traces.trace_mask(traces, position, subarray, exposure.frame)
+    if median:
+        soss_median.require_filter()
+        plan.soss = SimpleNamespace(
+            traces=traces,
+            position=position,
+            subarray=subarray,
+            templates=soss_median.Templates(refs["bkg"], exposure.frame) if refs["bkg"] else (),
+            limits=soss_median.read_limits(refs["wavelengthrange"], meta["FILTER"]),
         )
 
 
@@ -262,8 +309,10 @@ class Cleaner:
         self.tile, self.plan, self.refs, self.all_flat = tile, plan, refs, flat
         self.set = plan.settings
         self.rate: Any = None
+        self.dq: Any = None
         self.median_image: Any = None
         self.scale: Any = None
+        self.sky: Any = None
 
     @property
     def flat(self):
@@ -282,8 +331,8 @@ class Cleaner:
                 log.warning("%s: clean_flicker_noise: %s", tile.meta.label, self.plan.refused)
                 return
             self.median_image = self._median_image()
-        self.rate = None
-        extras = Extras(tile, self.set, masks)
+        self.rate = self.dq = None
+        extras = Extras(tile, self.plan, masks)
         keep = extras.original()
         empty, total = 0, 0
         target = self._scratch() if self.set.fit_method == "fft" else sci
@@ -318,14 +367,14 @@ class Cleaner:
         wanted = self.set.background_method == "median_image"
         if self.plan.user is not None and not wanted:
             return self.plan.user
-        self.rate, dq = self.draft()
+        self.rate, self.dq = self.draft()
         if self.flat is not None:
             with np.errstate(all="ignore"):
                 self.rate /= self.flat
         if self.plan.user is not None:
             return self.plan.user
         images = self.rate.reshape(-1, *self.rate.shape[-2:])
-        flags = dq.reshape(images.shape)
+        flags = self.dq.reshape(images.shape)
         hidden = [self._hidden(part) for part in flags]
         made = self.tile.spread(
             lambda k: scene_mask.scene_mask(images[k], self.set.n_sigma, self.set.fit_histogram, hidden[k]),
@@ -335,6 +384,8 @@ class Cleaner:
 
     def _hidden(self, dq):
         """Pixels that are known to see no sky."""
+        if self.plan.traces is not None:
+            return self.plan.traces
         if not self.set.mask_science_regions or self.plan.kind != "MIR_IMAGE":
             return None
         hidden = (dq & (DQ["DO_NOT_USE"] | DQ["NON_SCIENCE"])) != 0
@@ -350,8 +401,11 @@ class Cleaner:
 
     def _light_curve(self):
         """Level of each integration relative to their median, None where there is none."""
-        with np.errstate(all="ignore"):
+        if self.plan.soss is None:
             level = np.array([_nanmedian(image) for image in self.rate], np.float32)
+        elif (level := self._soss_flux()) is None:
+            return None
+        with np.errstate(all="ignore"):
             scale = level / _nanmedian(level)
         bad = ~np.isfinite(scale)
         if bad.all():
@@ -361,6 +415,26 @@ class Cleaner:
             scale[bad] = np.median(scale[~bad])
         return scale
 
+    def _soss_flux(self):
+        """Flux of each integration of SOSS, once the background is found and subtracted."""
+        soss = self.plan.soss
+        parts = soss_median.split_sky(self.rate, self.dq, soss.templates)
+        if parts is None or soss.limits is None:
+            return None
+        self.sky, rate = parts
+        try:
+            return soss_median.light_curve(rate, soss.traces, soss.position, soss.subarray, soss.limits)
+        except DataError as exc:
+            log.warning("%s: clean_flicker_noise: %s", self.tile.meta.label, exc)
+            return None
+
+    def _sky(self, j, at):
+        """Background that was collected up to a group."""
+        meta = self.tile.meta
+        nframes = meta["NFRAMES"]
+        time = (nframes + (nframes + meta.get("GROUPGAP", 0)) * j) * meta["TFRAME"]
+        return self.sky[at] * time
+
     def _median_image(self):
         sci = self.tile["SCI"]
         _, ngroup, ny, nx = sci.shape
@@ -369,7 +443,10 @@ class Cleaner:
 
         def work(y):
             for j in range(ngroup):
-                out[j, y : y + rows] = _nanmedian(sci[:, j, y : y + rows], axis=0)
+                part = sci[:, j, y : y + rows]
+                if self.sky is not None:
+                    part = part - self._sky(j, np.s_[:, y : y + rows])
+                out[j, y : y + rows] = _nanmedian(part, axis=0)
 
         self.tile.spread(work, range(0, ny, rows))
         return out
@@ -403,12 +480,21 @@ class Cleaner:
                     empty += 1
                     continue
                 base = target[i, j - 1] if self.median_image is None else self._median(i, j)
-                level = result(base, target[i, j])
+                level = self._add(result, base, target[i, j])
                 extras.keep_background(i, j, level if self.median_image is None else base)
         return empty, ngroup - first
 
     def _median(self, i, j):
-        return self.median_image[j] * self.scale[i]
+        scaled = self.median_image[j] * self.scale[i]
+        return scaled if self.sky is None else scaled + self._sky(j, i)
+
+    def _add(self, result, base, out):
+        """Put the cleaned difference on top of a base; one of double precision keeps its own."""
+        if base.dtype == np.float32:
+            return result(base, out)
+        level = result(np.zeros_like(out), out)
+        out[...] = base + out
+        return level
 
     def _clean(self, i, j, before, scene):
         """Find the noise of a difference; returns what adds the cleaned one to a group, or None."""
@@ -417,6 +503,8 @@ class Cleaner:
             flags = self.tile["GROUPDQ"][i, j]
         else:
             before = self._median(i, j)
+            if before.dtype != np.float32:
+                now, before = (now - before).astype(np.float32), np.zeros_like(now)
         image, mask = flicker.difference(now, before, scene, flags, flat)
         if not (mask == flicker.USABLE).any():
             return None

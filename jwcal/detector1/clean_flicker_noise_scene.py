@@ -34,6 +34,8 @@ EVIDENCE = 2.0
 LONGER = (1.0, 2.0, 4.0, 8.0, 16.0)
 # Corrections that would leave more of the noise than this are not made.
 WORTH = 0.9
+# Below this the offset of a line is less than the error it is known with.
+LEAST_EXCESS = 2.0**0.5
 
 
 @dataclass
@@ -98,8 +100,14 @@ def clean_by_scene(tile, plan):
     noise = measure_noise(offset, sigma, count, weight, sci.shape[:2])
     if not noise.by_channel:
         offset = _joined(offset, count)
-    # The deviations from a mean have none, but for what clipping takes from skewed noise.
-    offset = offset - (offset @ weight / weight.sum())[..., None].astype(offset.dtype)
+    offset = centred(offset, count, weight)
+    if noise.excess < LEAST_EXCESS:
+        log.info(
+            "%s: clean_flicker_noise: lines scatter %.2f times the expected; not corrected",
+            label,
+            noise.excess,
+        )
+        return {"FLKMETH": "none", "FLKEXCES": round(noise.excess, 4)}
     image = scene if axis else scene.T
     constant, left = constant_offsets(image, noise, offset.shape[1], tile.spread)
     report = {"FLKEXCES": round(noise.excess, 4), "FLKLEFT": round(left, 4)}
@@ -120,6 +128,30 @@ def clean_by_scene(tile, plan):
         label, name, noise.excess, rms, 100 * left,
     )  # fmt: skip
     return {"FLKMETH": name, **report, "FLKDONE": round(rms, 5)}
+
+
+def centred(offset, count, weight):
+    """Offsets without what is common to a line in all differences, or to all lines in one difference.
+
+    Deviations from a mean have none, but for what clipping takes from skewed noise.  What all lines
+    have in common may be the detector's own, such as the decay after a reset; that is left alone.
+
+    Parameters
+    ----------
+    offset : (nline, parts, ndifference) float32 numpy.ndarray
+        Offsets of the differences of groups.
+    count : (nline, ...) int32 numpy.ndarray
+        Lines without a usable pixel do not count.
+    weight : (ndifference,) float64 numpy.ndarray
+        Weights of the differences in the mean scene.
+
+    Returns
+    -------
+    (nline, parts, ndifference) float32 numpy.ndarray
+    """
+    seen = count.reshape(len(count), -1).any(axis=1)
+    out = offset - offset[seen].mean(axis=0, dtype=np.float64)
+    return (out - (out @ weight / weight.sum())[..., None]).astype(offset.dtype)
 
 
 def difference_weights(gdq):
@@ -226,6 +258,7 @@ def _correlation(modes, expected):
     nline = series.shape[1]
     spectrum = (np.abs(np.fft.rfft(series, 2 * nline, axis=1)) ** 2).mean(axis=0) / nline
     edges = np.unique(np.round(2.0 ** np.arange(0, np.log2(nline) + 0.25, 0.25)).astype(int))
+    edges = edges[edges < spectrum.size]
     smooth = np.empty_like(spectrum)
     smooth[0] = spectrum[:2].mean()
     for low, high in zip(edges, [*edges[1:], spectrum.size], strict=True):
@@ -259,7 +292,7 @@ def constant_offsets(image, noise, parts, spread=map):
         Fraction of the noise of lines (rms) expected to be left.
     """
     use, sigma = background_pixels(image, noise, parts)
-    nline, length = image.shape
+    length = image.shape[1]
 
     def fit(part):
         piece = slice(part * length // parts, (part + 1) * length // parts)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jwcal.core.asdf_file import require_asdf
-from jwcal.core.errors import InputError, OutputError, ReferenceFileError, UsageError
+from jwcal.core.errors import InputError, ReferenceFileError, UsageError
 from jwcal.core.step import Param, Ref, Skip, step
 from jwcal.detector1.emicorr_joint import Joint
 from jwcal.detector1.emicorr_lsq import Simultaneous
@@ -29,6 +29,7 @@ CLOCK = 10.0e-6
 FEWEST_GROUPS = 3
 FEW_GROUPS = 10
 DETECTOR_ROWS = 1024.0
+SAVED = "emi_ref_waves"
 # Rows outside of a subarray are skipped at this cost each.
 SKIP_CLOCKS = 4 + 3.0
 
@@ -218,6 +219,7 @@ def _(exposure, refs, p):
         plan.todo = [Sequential(plan, wave, state, p) for wave in waves]
         if p.save_intermediate_results and p.onthefly_corr_freq is not None:
             require_asdf(exposure.label)
+            exposure.beside.path(meta, SAVED, "asdf")
             plan.save = {"case": case, "speed": speed, "detector": str(meta.get("DETECTOR", ""))}
     log.info(
         "%s: emicorr: %s, %s", exposure.label, algorithm, ", ".join(f"{w.frequency:g} Hz" for w in waves)
@@ -375,11 +377,7 @@ def _number(ref, tree, key, where):
 
 
 def _save(exposure, plan):
-    """Write the folded waveforms as an EMICORR reference, to the working directory."""
-    import asdf
-
-    stem = Path(str(exposure.meta.get("FILENAME", "exposure.fits"))).name.removesuffix(".fits")
-    path = f"{stem.rsplit('_', 1)[0]}_emi_ref_waves.asdf"
+    """Write the folded waveforms as an EMICORR reference, beside the product."""
     waves = {
         w.wave.name: {"frequency": w.wave.frequency, "phase_amplitudes": np.asarray(w.folded)}
         for w in plan.found
@@ -400,8 +398,4 @@ def _save(exposure, plan):
         "useafter": f"{exposure.meta.get('DATE-OBS', '2021-12-25')}T00:00:00",
     }
     tree = {"meta": meta, "frequencies": waves, "subarray_cases": {where["case"]: entry}}
-    try:
-        asdf.AsdfFile(tree).write_to(path)
-    except OSError as exc:
-        raise OutputError(f"{path}: {exc.strerror or exc}") from None
-    log.info("emicorr: wrote %s", path)
+    exposure.beside.tree(exposure.meta, SAVED, tree, "emicorr")

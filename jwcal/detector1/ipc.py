@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from jwcal.core.errors import ReferenceFileError
+from jwcal.core.errors import InputError, ReferenceFileError
 from jwcal.core.step import Ref, step
 from jwcal.core.stripes import IRS2_FRAME
 from jwcal.detector1._shared import irs2_halo, irs2_rows, is_irs2, normal_box
@@ -72,6 +72,8 @@ def ipc(tile, refs, p):
 
 @ipc.setup
 def _(exposure, refs, p):
+    if exposure.stripes:
+        raise InputError("ipc: superstripe exposures (SSTR_NST) are not supported")
     ref = refs["ipc"]
     normal = irs2_rows(exposure, "ipc") if is_irs2(exposure) else None
     shape = ref.shape("SCI")

@@ -207,8 +207,10 @@ def _(tile, refs, p):
         mask_large_events(tile, refs, p)
         return
     single = tile["GROUPDQ"] & np.uint8(DQ["JUMP_DET"])
-    mask_large_events(tile, refs, p)
-    # A core that was grown has lost its jumps already.
+    touched = np.zeros(tile["PIXELDQ"].shape, bool)
+    mask_large_events(tile, refs, p, touched)
+    # Where a snowball leaves few groups a fit could not find its jump again.
+    single[..., touched] = 0
     tile["GROUPDQ"][...] &= ~single
 
 

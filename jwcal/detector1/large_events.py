@@ -48,7 +48,7 @@ class SnowballRules:
     groups_next: int = 0
 
 
-def flag_snowballs(gdq, rules, cores=None, mask_halo=None):
+def flag_snowballs(gdq, rules, cores=None, mask_halo=None, touched=None):
     """Mask the snowballs of one integration.
 
     Parameters
@@ -62,6 +62,8 @@ def flag_snowballs(gdq, rules, cores=None, mask_halo=None):
         Cores of the integration before; they get JUMP_DET in the groups after the first.
     mask_halo : callable or None
         ``mask_halo(group, events)`` masks the halos in place of the grown ellipses.
+    touched : (ny, nx) bool numpy.ndarray or None
+        Pixels of grown ellipses and of cores are set here.
 
     Returns
     -------
@@ -87,6 +89,8 @@ def flag_snowballs(gdq, rules, cores=None, mask_halo=None):
             events = _with_core(jumps, [*now, *later], rules.edge_size, ny)
             if _grow_cores(gdq[g:], now, rules, here):
                 ahead = None
+        if touched is not None:
+            touch(touched, [*events, *now], rules.expand_factor, largest)
         found += len(events)
         if mask_halo is not None:
             mask_halo(g, events)
@@ -97,6 +101,13 @@ def flag_snowballs(gdq, rules, cores=None, mask_halo=None):
     if cores is not None and rules.groups_next >= 1:
         gdq[1 : min(rules.groups_next, ngroup), cores] |= JUMP
     return found, here
+
+
+def touch(touched, events, factor, largest):
+    """Set the pixels of grown ellipses in a map."""
+    for event in events:
+        box, inside = ellipse_pixels(event, expanded(event, factor, largest), touched.shape)
+        touched[box] |= inside
 
 
 def flag_unsaturated(group, box, inside):

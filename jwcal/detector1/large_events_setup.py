@@ -106,8 +106,11 @@ def plan_large_events(plan, exposure, p):
         plan.expected = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 
 
-def mask_large_events(tile, refs, p):
-    """Mask the snowballs and showers of one integration; they are counted on the tile."""
+def mask_large_events(tile, refs, p, touched=None):
+    """Mask the snowballs and showers of one integration; they are counted on the tile.
+
+    The pixels of snowballs are set in the map `touched` (ny, nx), if there is one.
+    """
     plan, i, gdq = tile.plan, tile.i0, tile["GROUPDQ"][0]
     plan.all_dnu = plan.all_dnu.copy()
     if plan.snowballs is not None:
@@ -116,7 +119,7 @@ def mask_large_events(tile, refs, p):
             subtract = p.snowball_halo == "subtract"
             threshold = HALO_THRESHOLD[subtract] if p.halo_threshold is None else p.halo_threshold
             halos = Halos(tile["SCI"][0], gdq, plan.snowballs, threshold, subtract)
-        found, cores = flag_snowballs(gdq, plan.snowballs, plan.cores, halos)
+        found, cores = flag_snowballs(gdq, plan.snowballs, plan.cores, halos, touched)
         plan.cores = cores if cores.any() else None
         tile.count("snowballs", found)
         # The mask of a core takes the place of all flags of a group.

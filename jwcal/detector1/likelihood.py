@@ -73,7 +73,7 @@ def likely_times(exposure, reads):
         raise DataError(f"{exposure.label}: ramp_fit: {exc}") from None
 
 
-def fit_tile(tile, refs, times):
+def fit_tile(tile, refs, times, chisq=None):
     """Fit the ramps of a tile; returns the planes of ``rate`` and ``rateints``.
 
     Parameters
@@ -84,13 +84,15 @@ def fit_tile(tile, refs, times):
         ``gain`` and ``readnoise``.
     times : LikelyTimes
         Of the exposure.
+    chisq : (ny, nx) float32 numpy.ndarray or None
+        Of the whole frame; receives chi-square in the box of the tile.
 
     Returns
     -------
     rate, rateints : dict
-        As from `fit_likely`.
+        As from `fit_likely`, without chi-square.
     """
-    return fit_likely(
+    rate, rateints = fit_likely(
         tile["SCI"],
         tile["GROUPDQ"],
         tile["PIXELDQ"],
@@ -99,4 +101,10 @@ def fit_tile(tile, refs, times):
         times,
         tile.get("AVDRKCUR"),
         tile.get("ZEROFRAME"),
+        chisq=chisq is not None,
     )
+    if chisq is not None:
+        y0, y1, x0, x1 = tile.box
+        chisq[y0:y1, x0:x1] = rate.pop("CHISQ")
+        del rateints["CHISQ"]
+    return rate, rateints

@@ -8,13 +8,13 @@ import numpy as np
 from jwcal.core.errors import ReferenceFileError, UsageError
 from jwcal.core.step import Param, Ref, Skip, step
 from jwcal.detector1 import scene_mask
-from jwcal.detector1.beside import write_image
 
 log = logging.getLogger(__name__)
 
 # Rows and columns that hold the frame, and those inside of it; the border has reference pixels.
 LOWER_EDGE, CENTRE, UPPER_EDGE = (4, 75), (76, 1984), (1985, 2043)
 NONE = ("", "none")
+SUFFIXES = {"save_mask": "pctfrm_mask", "save_correction": "pctfrm_correction"}
 
 
 @step(
@@ -66,7 +66,7 @@ def picture_frame(tile, refs, p):
         mask = scene_mask.scene_mask(rate, p.n_sigma)
     mask = mask.reshape(-1, *mask.shape[-2:]).all(axis=0)
     if p.save_mask:
-        write_image(tile.meta, "pctfrm_mask", mask, "picture_frame")
+        plan.beside.image(tile.meta, SUFFIXES["save_mask"], mask, "picture_frame")
     centre, edge = regions(mask)
     if not centre.any() or not edge.any():
         log.warning("%s: picture_frame: no background in the centre or at the edges", tile.meta.label)
@@ -97,7 +97,7 @@ def picture_frame(tile, refs, p):
     if lost:
         log.warning("%s: picture_frame: %d groups have no level and stay", tile.meta.label, lost)
     if before is not None:
-        write_image(tile.meta, "pctfrm_correction", sci - before, "picture_frame")
+        plan.beside.image(tile.meta, SUFFIXES["save_correction"], sci - before, "picture_frame")
 
 
 @picture_frame.setup
@@ -108,7 +108,10 @@ def _(exposure, refs, p):
         raise Skip(f"only for full frames, not {subarray}")
     if exposure.shape[1] < 2:
         raise Skip("needs two groups")
-    plan = SimpleNamespace(user=None, done=True, path=refs["pictureframe"].path)
+    plan = SimpleNamespace(user=None, done=True, path=refs["pictureframe"].path, beside=exposure.beside)
+    for name, suffix in SUFFIXES.items():
+        if getattr(p, name):
+            exposure.beside.path(meta, suffix)
     refs["pictureframe"].offset("SCI")
     if p.user_mask is not None and p.user_mask.lower() not in NONE:
         plan.user = scene_mask.read_mask(p.user_mask, exposure)

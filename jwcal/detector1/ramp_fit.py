@@ -23,6 +23,8 @@ from jwcal.kernels.ramp import RampTiming, fit_ramps, fit_segments
 
 log = logging.getLogger(__name__)
 
+CHISQ = "likely_chisq"
+
 
 @step(
     "ramp_fit",
@@ -44,7 +46,11 @@ log = logging.getLogger(__name__)
         ),
         Param("suppress_one_group", bool, True, "Treat ramps with one good group as having none (OLS_C)."),
         Param(
-            "save_opt", bool, False, "Compute the optional results (made whenever their file is asked for)."
+            "save_opt",
+            bool,
+            False,
+            "Compute the optional results (made whenever their file is asked for); with LIKELY, write chi-square "
+            "(..._likely_chisq.fits).",
         ),
         Param("firstgroup", int, None, "Ignore groups before this one (the first is 0).", min=0),
         Param("lastgroup", int, None, "Ignore groups after this one (the first is 0).", min=0),
@@ -85,7 +91,8 @@ def ramp_fit(tile, refs, p):
     suppress_one_group.  An exposure of one group gets OLS_C.
 
     Exit 6 when every pixel is saturated from the first group on, or no group can be used; exit 2
-    for the optional results of LIKELY and OPTIMAL, which have none.
+    for the optional results of LIKELY and OPTIMAL, which have none.  With ``save_opt`` LIKELY writes the
+    sum of chi-square over the integrations beside the product.
     """
     plan = tile.plan
     sci, gdq, all_dnu = tile["SCI"], tile["GROUPDQ"], tile.all_dnu
@@ -101,7 +108,7 @@ def ramp_fit(tile, refs, p):
     y0, y1, x0, x1 = tile.core
     tile.count("integrations that are not saturated", np.count_nonzero(lit[:, y0:y1, x0:x1]))
     if plan.likely:
-        rate, rateints = fit_tile(tile, refs, plan.likely)
+        rate, rateints = fit_tile(tile, refs, plan.likely, plan.chisq)
         return {"rate": rate, "rateints": rateints}
     if plan.optimal:
         return optimal.fit(tile, refs, p, plan)
@@ -153,8 +160,12 @@ def _(exposure, refs, p):
     if choose_algorithm(p.algorithm, ngroup, reads) == "LIKELY":
         if "fitopt" in exposure.wanted:
             raise UsageError("ramp_fit: the likelihood fit has no optional results; leave out --fitopt")
+        chisq = None
+        if p.save_opt:
+            exposure.beside.path(meta, CHISQ)
+            chisq = np.empty(exposure.frame, np.float32)
         times = likely_times(exposure, reads)
-        return SimpleNamespace(likely=times, optimal=None, window=_window(p, ngroup))
+        return SimpleNamespace(likely=times, optimal=None, window=_window(p, ngroup), chisq=chisq)
     timing = {
         "group_time": meta["TGROUP"],
         "frame_time": meta["TFRAME"],
@@ -174,6 +185,7 @@ def _(exposure, refs, p):
         model = optimal.ramp_model(exposure, p, DQ["NO_GAIN_VALUE"])
     return SimpleNamespace(
         likely=None,
+        chisq=None,
         optimal=model,
         timing=timing,
         window=_window(p, ngroup),
@@ -218,3 +230,5 @@ class _Cut:
 def _(exposure, counts, plan, p):
     if not counts["integrations that are not saturated"]:
         raise DataError(f"{exposure.label}: ramp_fit: every pixel is saturated from the first group on")
+    if plan.chisq is not None:
+        exposure.beside.image(exposure.meta, CHISQ, plan.chisq, "ramp_fit")

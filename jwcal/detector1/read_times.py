@@ -18,8 +18,7 @@ def read_times(exposure):
     Parameters
     ----------
     exposure : Exposure
-        With the times as attribute ``read_times`` (a step before may have set it), or in the tree
-        of its ASDF extension.
+        With the times in the tree of its ASDF extension.
 
     Returns
     -------
@@ -31,9 +30,7 @@ def read_times(exposure):
     InputError
         If the times do not fit the groups of the exposure, or are not numbers that increase.
     """
-    value = getattr(exposure, "read_times", None)
-    if value is None:
-        value = _from_tree(exposure)
+    value = _from_tree(exposure)
     if value is None or len(value) == 0:
         return None
     label, ngroup = exposure.label, exposure.shape[1]
@@ -43,16 +40,17 @@ def read_times(exposure):
         times = [np.atleast_1d(np.asarray(group, np.float64)) for group in value]
     except (TypeError, ValueError):
         raise InputError(f"{label}: the read times in the ASDF extension are not numbers") from None
-    if any(t.ndim != 1 or t.size == 0 for t in times) or not (np.diff(np.concatenate(times)) > 0).all():
+    # Groups that average several frames may overlap: stripes are read again within each of the frames.
+    sound = all(t.ndim == 1 and t.size > 0 and (np.diff(t) > 0).all() for t in times)
+    if not sound or not (np.diff([t.mean() for t in times]) > 0).all():
         raise InputError(f"{label}: the read times in the ASDF extension do not increase")
     return times
 
 
 def _from_tree(exposure):
-    hdu = next((h for h in exposure.extras if h.name == "ASDF" and h.kind == "table"), None)
-    if hdu is None:
+    rows = exposure.table("ASDF")
+    if rows is None:
         return None
-    rows = hdu.table()
     text = rows[0].tobytes() if len(rows) else b""
     # Only few trees have the times, and parsing one takes longer than looking for the word.
     if _KEY not in text:
@@ -63,3 +61,25 @@ def _from_tree(exposure):
     for name in ("meta", "exposure", "read_times"):
         tree = tree.get(name) if isinstance(tree, dict) else None
     return tree
+
+
+def asdf_table(times):
+    """ASDF extension that has nothing but read times in its tree.
+
+    Parameters
+    ----------
+    times : list of list of float
+        Times of the reads of each group, seconds.
+
+    Returns
+    -------
+    numpy.ndarray
+        One row, one column of bytes.
+    """
+    text = (
+        b"#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n%TAG ! tag:stsci.edu:asdf/\n--- !core/asdf-1.1.0\n"
+        b"meta:\n  exposure:\n    read_times: " + repr(times).encode() + b"\n...\n"
+    )
+    table = np.zeros(1, [("ASDF_METADATA", "u1", (len(text),))])
+    table["ASDF_METADATA"][0] = np.frombuffer(text, np.uint8)
+    return table

@@ -15,6 +15,7 @@ import numpy as np
 
 from jwcal.core.dq import DQ
 from jwcal.core.step import Param, Ref, step
+from jwcal.core.tile import Tile
 from jwcal.detector1._shared import is_irs2
 from jwcal.detector1.refpix_irs2 import (
     BAD,
@@ -35,6 +36,7 @@ from jwcal.detector1.refpix_readout import (
     describe,
 )
 from jwcal.detector1.refpix_sirs import read_kernels, side_templates, subtract_templates
+from jwcal.detector1.superstripes import Superstripes, assemble, describe_superstripes, settle
 from jwcal.kernels.refpix import clipped_means, running_median, subtract_profiles, subtract_row_parity
 
 log = logging.getLogger(__name__)
@@ -339,6 +341,7 @@ def _uses_sirs(exposure, p):
     changes=("SCI", "ZEROFRAME"),
     uses=("SCI", "PIXELDQ", "ZEROFRAME"),
     keywords=("S_REFPIX",),
+    joins=True,
 )
 def refpix(tile, refs, p):
     """Subtract readout drifts measured on reference pixels.
@@ -361,8 +364,14 @@ def refpix(tile, refs, p):
     DO_NOT_USE.  Then the interleaved pixels and the reference output, weighted by frequency with that
     reference, are subtracted, and the frame of 3200 rows becomes one of 2048 by 2048 normal pixels
     (unless ``preserve_irs2_refpix``).  Exit 4 without the reference.
+
+    Superstripes: each is corrected like a multistripe subarray, with the flags of the first stripe of its
+    frame, as in the official package.  Then those of a frame are put together into one integration, and
+    lines read several times in a group become groups (with their read times in the ASDF extension); lines
+    nobody read are NaN and REFERENCE_PIXEL.  INT_TIMES becomes that of the frames, what it was
+    INT_TIMES_STRIPE, and GROUP is left out.
     """
-    if isinstance(tile.plan, Interleaved):
+    if isinstance(tile.plan, Interleaved | Superstripes):
         return
     y0, y1, x0, x1 = tile.box
     sci, zeroframe = tile["SCI"], tile.get("ZEROFRAME")
@@ -406,6 +415,8 @@ def refpix(tile, refs, p):
 def _(exposure, refs, p):
     if is_irs2(exposure):
         return describe_irs2(exposure, refs["refpix"], p)
+    if exposure.stripes:
+        return describe_superstripes(exposure)
     readout = describe(exposure.meta, exposure.frame, exposure.substrt)
     if refs["sirskernel"] is not None and readout.mode == "amplifiers":
         readout.kernels = read_kernels(
@@ -419,12 +430,12 @@ def _(exposure, refs, p):
 
 @refpix.probe
 def _(exposure, readout):
-    return [] if isinstance(readout, Interleaved) else readout.boxes()
+    return [] if isinstance(readout, Interleaved | Superstripes) else readout.boxes()
 
 
 @refpix.solve
 def _(strips, exposure, readout, p):
-    if isinstance(readout, Interleaved):
+    if isinstance(readout, Interleaved | Superstripes):
         return None
     values = _flat(strips, "SCI")[0]
     if readout.mode == "rows":
@@ -442,14 +453,38 @@ def _(strips, exposure, readout, p):
 
 @refpix.scan
 def _(tile, refs, p):
+    if isinstance(tile.plan, Superstripes):
+        return
     known = ((tile["PIXELDQ"] & DQ["BAD_REF_PIXEL"]) != 0).any(axis=1)
     tile.plan.bad |= known
     for ramp in tile["SCI"]:
         tile.plan.bad |= find_bad(ramp, known, p.ovr_corr_mitigation_ftr, tile.spread)
 
 
-@refpix.frames(lambda plan: isinstance(plan, Interleaved))
+def _subtract_from_stripe(tile, number, p):
+    readout, pixels, zeroframe = tile.plan.readout, tile["SCI"][number], tile.get("ZEROFRAME")
+    values = pixels.reshape(len(pixels), -1)
+    if zeroframe is not None:
+        values = np.concatenate([values, zeroframe[number].reshape(1, -1)])
+    # The official package takes the flags of the first stripe for all of them.
+    flags = Tile({"PIXELDQ": tile["PIXELDQ"][0]}, tile.meta, tile.box, tile.core, (0, 1))
+    c = solve_near_infrared(values, [flags], readout, p, np.ones(len(values), np.uint8))
+    (ny, nx), n = readout.frame, len(pixels)
+    along_x, along_y = c.along_x.cut(0, nx), c.along_y.cut(0, ny)
+    subtract_profiles(pixels, along_x[:n], along_y[:n], c.rounded[:n], x_first=c.x_first)
+    if zeroframe is not None:
+        subtract_profiles(
+            zeroframe[number : number + 1], along_x[n:], along_y[n:], c.rounded[n:], x_first=c.x_first,
+            keep_zero=True,
+        )  # fmt: skip
+
+
+@refpix.frames(lambda plan: isinstance(plan, Interleaved | Superstripes))
 def _(tile, refs, p):
+    if isinstance(tile.plan, Superstripes):
+        tile.spread(lambda number: _subtract_from_stripe(tile, number, p), range(len(tile.plan.places)))
+        tile.planes.update(assemble(tile, tile.plan))
+        return
     layout, ramp, pixeldq = tile.plan, tile["SCI"][0], tile["PIXELDQ"]
     pixeldq[layout.bad] |= np.uint32(BAD)
     if p.irs2_mean_subtraction:
@@ -463,6 +498,10 @@ def _(tile, refs, p):
 
 @refpix.finish
 def _(exposure, counts, readout, p):
+    if isinstance(readout, Superstripes):
+        log.info("refpix: frames put together from %d superstripes", len(readout.places))
+        settle(exposure, readout)
+        return
     if isinstance(readout, Interleaved):
         log.info("refpix: %d rows of bad reference pixels replaced", np.count_nonzero(readout.bad))
         if not readout.preserve and exposure.meta.get("SUBSIZE2") is not None:

@@ -588,7 +588,7 @@ def test_irs2_multistripe_uneven(tmp_path, invoke, case):
     refuse(invoke, 6, ("x_uncal.fits", "not evenly spaced"), tmp_path, *run(case))
 
 
-def test_interleaved_readout_is_refused(tmp_path, invoke, exposure):
+def test_interleaved_readout_needs_its_weights(tmp_path, invoke, exposure):
     from astropy.io import fits
 
     with fits.open(exposure.uncal) as hdus:
@@ -599,5 +599,5 @@ def test_interleaved_readout_is_refused(tmp_path, invoke, exposure):
     primary.update(SUBARRAY="FULL", SUBSIZE1=2048, SUBSIZE2=3200, FASTAXIS=2, SLOWAXIS=1, INTEND=1)
     science = fits.ImageHDU(np.zeros((1, 1, 3200, 2048), np.uint16), name="SCI")
     fits.HDUList([fits.PrimaryHDU(header=primary), science]).writeto(tmp_path / "x_uncal.fits")
-    refuse(invoke, 3, ("x_uncal.fits", "IRS2"), tmp_path, "run", "detector1", tmp_path / "x_uncal.fits", "-o",
-           tmp_path / "y.fits")  # fmt: skip
+    refuse(invoke, 4, ("x_uncal.fits", "IRS2", "REFPIX"), tmp_path, "run", "detector1", "-q",
+           tmp_path / "x_uncal.fits", "-o", tmp_path / "y.fits")  # fmt: skip
