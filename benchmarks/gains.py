@@ -1,6 +1,7 @@
 """Measure what the optimal ramp fit gains over the official pipeline, on exposures with known truth.
 
-    python benchmarks/gains.py [--cases CASE,...] [--recipe NAME] [--peer PYTHON] [--work DIR] [--parts] [--ramps]
+    python benchmarks/gains.py [--cases CASE,...] [--recipe NAME] [--peer PYTHON] [--work DIR]
+                               [--parts] [--ramps]
 
 Cases: nircam (2048x2048, 10 groups, 1 integration), averaged (BRIGHT2, 1024x1024, 6 groups, 2 integrations,
 many cosmic rays), tso (256x256, 10 groups, 50 integrations), miri (256x256, 12 groups, 3 integrations).

@@ -70,8 +70,8 @@ class Meter:
         if pixels < dq.size:
             of_reference = dq[(dq & DQ["REFERENCE_PIXEL"]) != 0]
             reference = of_reference.size
-            bad = np.count_nonzero(of_reference & DQ["BAD_REF_PIXEL"])
-        unflagged = np.count_nonzero(np.isnan(sci) & ((dq & DQ["DO_NOT_USE"]) == 0))
+            bad = int(np.count_nonzero(of_reference & DQ["BAD_REF_PIXEL"]))
+        unflagged = int(np.count_nonzero(np.isnan(sci) & ((dq & DQ["DO_NOT_USE"]) == 0)))
         first = -box[0] % _ROWS
         scatter = _scatter(sci[..., first::_ROWS, :], err[..., first::_ROWS, :], dq[..., first::_ROWS, :])
         with self.lock:

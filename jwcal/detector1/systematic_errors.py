@@ -85,8 +85,7 @@ def systematic_errors(tile, refs, p):
     if sci.ndim > 2:
         return
     zero = np.zeros(sci.shape[-2:], np.float32)
-    dark = refs["dark"]["ERR"] if plan.dark else None
-    variance = (dark**2).sum(axis=0) / plan.time**2 if plan.dark else zero
+    variance = (refs["dark"]["ERR"] ** 2).sum(axis=0) / plan.time**2 if plan.dark else zero
     tile["VAR_DARK"] = _like(sci, variance)
     bias = refs["superbias"]["ERR"] ** 2 / plan.time**2 if plan.bias else zero
     tile["VAR_BIAS"] = _like(sci, bias)
