@@ -20,6 +20,7 @@ COMMANDS = {
     "steps": ("jwcal.analysis.commands", "steps_command", "Tools"),
     "docs": ("jwcal.cli.docs", "docs_command", "Tools"),
     "refs": ("jwcal.refs.commands", "refs_group", "Reference files"),
+    "asn": ("jwcal.associations.commands", "asn_group", "Tools"),
     "sim": ("jwcal.simulate.commands", "sim_group", "Test bed"),
 }
 # Packages that hold steps, with the group of their commands.

@@ -168,6 +168,12 @@ COMMANDS = {
         "Reference files",
         "Choose reference files by the rules of the reference system (CRDS).",
     ),
+    "asn": (
+        "jwcal.associations.commands",
+        "asn_group",
+        "Tools",
+        "Put exposures together that are processed together: association files from pools.",
+    ),
     "sim": (
         "jwcal.simulate.commands",
         "sim_group",

@@ -43,7 +43,19 @@ def processing(function):
                 metavar="ASDF",
                 help="Official parameter reference file (repeatable).",
             ),
-            click.option("--refs", metavar="DIR", help="Directory of reference files to choose from."),
+            click.option(
+                "--refs",
+                metavar="DIR",
+                help="Directory of reference files to choose from; crds is the cache of CRDS_PATH.",
+            ),
+            click.option(
+                "--crds", metavar="DIR", help="Cache of the reference system to choose from by its rules."
+            ),
+            click.option(
+                "--context",
+                metavar="NAME",
+                help="Rules to choose by (.pmap); default: CRDS_CONTEXT, then the operational ones of the cache.",
+            ),
             click.option(
                 "--strict", is_flag=True, help="A missing reference file is an error, not a reason to skip."
             ),

@@ -94,10 +94,10 @@ def run_command(pipeline, inputs, **given):
 
 
 def _sources(given):
-    from jwcal.refs.select import ReferenceSource
+    from jwcal.refs.source import make_source
 
     named = {kind: given[f"ref_{kind}"] for kind in REFERENCE_KINDS if given.get(f"ref_{kind}")}
-    return ReferenceSource(named, given["refs"])
+    return make_source(named, given["refs"], given["crds"], given["context"])
 
 
 def _assignments(given, items):

@@ -87,14 +87,14 @@ def step_command(step, name=None, code=""):
 def _call(step, code, given):
     from jwcal.core.exposure import open_exposure
     from jwcal.core.pipeline import Item, Job, run
-    from jwcal.refs.select import ReferenceSource
+    from jwcal.refs.source import make_source
 
     program = f"jwcal {step.command}"
     options.set_up_logging(given["verbose"], given["quiet"], given["log_json"], program)
     values = {p.name: given[f"par_{p.name}"] for p in step.params if given[f"par_{p.name}"] is not None}
     values = {k: step.param(k).convert(v, "--" + step.param(k).option) for k, v in values.items()}
     named = {r.kind: given[f"ref_{r.kind}"] for r in step.refs if given[f"ref_{r.kind}"]}
-    refs = ReferenceSource(named, given["refs"])
+    refs = make_source(named, given["refs"], given["crds"], given["context"])
     if given["print_params"]:
         return print_params([step], given, refs, {step.name: values} if values else {}, step.name)
     outputs = {"main": given["output"] or "-"}

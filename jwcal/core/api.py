@@ -10,7 +10,9 @@ from jwcal.refs.select import ReferenceSource
 def _source(refs):
     if isinstance(refs, ReferenceSource):
         return refs
-    return ReferenceSource(refs) if isinstance(refs, dict) else ReferenceSource(None, refs)
+    from jwcal.refs.source import make_source
+
+    return make_source(refs) if isinstance(refs, dict) else make_source(None, refs)
 
 
 def _unpack(results):
@@ -65,8 +67,9 @@ def run_pipeline(
         Pipeline name, or "auto" to choose by EXP_TYPE.
     source : str or Exposure
         File name or exposure.
-    refs : str, dict or None
-        Directory of reference files, or a mapping of type to file.
+    refs : str, dict, ReferenceSource or None
+        Directory of reference files, a mapping of type to file, "crds" for the rules of the
+        reference system in ``CRDS_PATH``, or a `jwcal.refs.source.ContextSource`.
     params : dict of str to dict, optional
         Parameter values by step.
     recipe : str or None

@@ -210,8 +210,10 @@ class Pass:
         rows, cols = box[1] - box[0], box[3] - box[2]
         if self.exposure.has(name):
             lead = list(self.exposure.store.shape(name)[:-2])
+        elif self.has_ints(name):
+            lead = list(self.exposure.shape[:-2])
         else:
-            lead = list(self.exposure.shape[:-2]) if self.has_ints(name) else []
+            lead = [self.exposure.stripes] if self.exposure.stripes else []
         if lead and self.has_ints(name) and ints is not None:
             lead[0] = ints[1] - ints[0]
         if self.depth is not None and self.has_groups(name):
@@ -331,6 +333,8 @@ class Pass:
             if file is None:
                 refs[ref.kind] = None
             else:
+                if tile.stripe is not None:
+                    file = file.of_stripe(tile.stripe)
                 loaded = ref.load(file, tile.box, node.plan) if ref.load is not None else None
                 if loaded is None:
                     loaded = {
@@ -344,7 +348,7 @@ class Pass:
     def _reference_plane(file, ref, name, dtype, box, cache, buffers):
         if name not in file and name in ref.optional_planes:
             return None
-        key = (file.path, name)
+        key = (file.path, name, file.number)
         held = cache.get(key)
         if held is not None:
             hbox, array = held
@@ -361,10 +365,28 @@ class Pass:
 
     def apply(self, node, tile, cache, buffers, counts, function=None, refs=None):
         """Call a step, or one of its hooks, on a tile; what goes wrong in it carries its name."""
+        if self.exposure.stripes and function is None and refs is None:
+            self._apply_striped(node, tile, cache, buffers, counts)
+            return None
         tile.bind(node, counts)
         if refs is None:
             refs = self._references(node, tile, cache, buffers)
         return self._call(node, function or node.step.function, tile, refs, node.p)
+
+    def _apply_striped(self, node, tile, cache, buffers, counts):
+        """Call a step on each superstripe of the frame, which has references and flags of its own."""
+        count = self.exposure.stripes
+        for stripe in range(count):
+            part = tile.of_stripe(stripe, count, self.has_ints)
+            views = dict(part.planes)
+            part.bind(node, counts)
+            refs = self._references(node, part, cache, buffers)
+            self._call(node, node.step.function, part, refs, node.p)
+            for name, array in part.planes.items():
+                if name not in views:
+                    raise JwcalError(f"{node.step.name}: cannot make the plane {name} of superstripes")
+                if array is not views[name]:
+                    views[name][...] = array
 
     @staticmethod
     def _call(node, function, *args):

@@ -3,6 +3,7 @@
 import logging
 import tomllib
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -189,6 +190,8 @@ class Exposure:
         self.axes: dict = {}
         # Products asked for, so that a step can leave out work nobody wants.
         self.wanted: tuple = ()
+        # Files that steps write beside the product when asked to.
+        self.beside: Any = None
 
     @property
     def kind(self):
@@ -216,6 +219,11 @@ class Exposure:
             return self.meta.get("SUBSTRT2", 1) - 1, self.meta.get("SUBSTRT1", 1) - 1
         return self.meta["SUBSTRT2"] - 1, self.meta["SUBSTRT1"] - 1
 
+    @property
+    def stripes(self):
+        """Superstripes of a frame, each an integration of its own; 0 if integrations are whole frames."""
+        return self.meta["SSTR_NST"] if products()[self.product].get("striped") else 0
+
     def has(self, name):
         """Whether a plane is there."""
         return name in self.store.names()
@@ -233,6 +241,9 @@ class Exposure:
 
     def table(self, name):
         """Rows of a table extension as a structured array, or None."""
+        for made, rows in self.tables:
+            if made == name:
+                return rows
         for hdu in self.extras:
             if hdu.name == name and hdu.kind == "table":
                 return hdu.table()
@@ -290,6 +301,7 @@ def exposure_of(fits):
             raise InputError(f"{label}: extension {name} is missing")
     shape = fits["SCI"].shape
     axes = dict(zip(spec["SCI"]["axes"], shape, strict=True))
+    axes["stripe"] = fits.primary.header.get("SSTR_NST")
     for name in names:
         want = tuple(axes[a] for a in spec[name]["axes"])
         if fits[name].shape != want:
@@ -321,7 +333,9 @@ def _recognise(fits):
     if fits.primary.header.get("EXP_TYPE") in products()["guider_uncal"]["exp_types"]:
         return _guider(ndim, has, label)
     if ndim == 4:
-        return "ramp" if has("GROUPDQ") or has("PIXELDQ") else "uncal"
+        stripes = fits.primary.header.get("SSTR_NST")
+        ramp = "ramp" if has("GROUPDQ") or has("PIXELDQ") else "uncal"
+        return f"superstripe_{ramp}" if isinstance(stripes, int) and stripes > 0 else ramp
     name = {2: "rate", 3: "rateints"}.get(ndim)
     if name is None or not has("DQ"):
         raise InputError(f"{label}: SCI has {ndim} axes and no matching flags; not a product jwcal can read")
@@ -347,6 +361,19 @@ def _what(fits):
     ).strip()
 
 
+def _check_stripes(exposure):
+    """Refuse integrations that are not those of whole frames."""
+    count, stripes, first = exposure.shape[0], exposure.stripes, exposure.meta.get("INTSTART", 1)
+    if count % stripes:
+        raise InputError(
+            f"{exposure.label}: {count} integrations are no whole frames of {stripes} superstripes (SSTR_NST)"
+        )
+    if (first - 1) % stripes:
+        raise InputError(
+            f"{exposure.label}: INTSTART = {first} is not the first of the {stripes} superstripes of a frame"
+        )
+
+
 def _check_counts(exposure):
     """Refuse headers that contradict the data; every later number would be wrong."""
     meta, shape = exposure.meta, exposure.shape
@@ -363,6 +390,8 @@ def _check_counts(exposure):
         if count is not None and count != shape[0]:
             said = f"NINTS = {nints}" if count is nints else f"INTSTART, INTEND = {first}, {last}"
             raise InputError(f"{exposure.label}: {said} but SCI has {shape[0]} integrations")
+    if exposure.stripes:
+        _check_stripes(exposure)
     sizes = meta.get("SUBSIZE2"), meta.get("SUBSIZE1")
     # The headers of interleaved (IRS2) frames count the normal rows only.
     normal = (2048, 2048) if exposure.frame == (3200, 2048) else exposure.frame

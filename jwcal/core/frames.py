@@ -3,7 +3,7 @@
 import math
 
 from jwcal.core.engine import Pass
-from jwcal.core.errors import JwcalError
+from jwcal.core.exposure import ArrayStore
 from jwcal.core.tile import Tile
 
 
@@ -11,7 +11,7 @@ def run_frames(exposure, node, jobs=1, function=None):
     """Run a step that needs whole frames in place on an exposure in memory.
 
     A step may give planes of another frame, the same for all integrations; every plane of pixels
-    must then be given anew.
+    must then be given anew.  Of superstripes it gets all those of a frame, and gives the frame.
 
     Parameters
     ----------
@@ -29,7 +29,10 @@ def run_frames(exposure, node, jobs=1, function=None):
     walk = Pass(exposure, [node], [], jobs)
     store = exposure.store
     nint = exposure.shape[0] if len(exposure.shape) > 2 else 1
-    batches = [(0, nint)] if node.step.scope == "exposure" else [(i, i + 1) for i in range(nint)]
+    each = exposure.stripes or 1
+    batches = [(i, i + each) for i in range(0, nint, each)]
+    if node.step.scope == "exposure":
+        batches = [(0, nint)]
 
     def call(ints, hook):
         part = slice(*ints)
@@ -46,8 +49,13 @@ def run_frames(exposure, node, jobs=1, function=None):
     for ints in batches:
         part = slice(*ints)
         for name, array in call(ints, function).items():
-            if array.shape[-2:] != (ny, nx):
-                reframed[name] = _pack(store, name, array, nint, part.start if walk.has_ints(name) else None)
+            if array.shape[-2:] != (ny, nx) or exposure.stripes:
+                if not walk.has_ints(name):
+                    reframed[name] = array
+                    continue
+                if name not in reframed:
+                    reframed[name] = _room(store, name, (nint // each, *array.shape[1:]), array.dtype)
+                reframed[name][part.start // each : part.stop // each] = array
                 continue
             if name not in store.planes:
                 lead = store.shape("SCI")[: -array.ndim] if array.ndim < len(store.shape("SCI")) else ()
@@ -58,17 +66,12 @@ def run_frames(exposure, node, jobs=1, function=None):
         store.planes = reframed
 
 
-def _pack(store, name, array, nint, start):
-    """Put a plane of another frame into memory; a smaller one goes where the old one was.
+def _room(store, name, shape, dtype):
+    """Array for frames of another size: where the old ones are, if there is room.
 
     Integrations come in order, so what is overwritten has been used.
     """
-    if start is None:
-        return array
     old = store.planes[name]
-    shape = (nint, *array.shape[1:])
-    if math.prod(shape) > old.size or old.dtype != array.dtype or not old.flags.c_contiguous:
-        raise JwcalError(f"{name}: frames of {shape[-2:]} cannot take the place of those of {old.shape[-2:]}")
-    whole = old.reshape(-1)[: math.prod(shape)].reshape(shape)
-    whole[start : start + len(array)] = array
-    return whole
+    if math.prod(shape) > old.size or old.dtype != dtype or not old.flags.c_contiguous:
+        return ArrayStore(limit=store.limit).create(name, shape, dtype)
+    return old.reshape(-1)[: math.prod(shape)].reshape(shape)

@@ -242,7 +242,7 @@ def derive(exposure, product, planes, store):
             continue
         extras.append(hdu)
     out = Exposure(product, primary, headers, store, extras, exposure.label)
-    out.tables = list(exposure.tables)
+    out.tables = [(name, rows) for name, rows in exposure.tables if name not in spec.get("drops", ())]
     return out
 
 
@@ -301,7 +301,7 @@ def product_planes(exposure, product, extra=()):
         In file order.
     """
     shape = exposure.shape
-    axes = {"y": shape[-2], "x": shape[-1]}
+    axes = {"y": shape[-2], "x": shape[-1], "stripe": exposure.stripes}
     if len(shape) > 2:
         axes["int"] = shape[0]
     if len(shape) == 4:

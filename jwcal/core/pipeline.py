@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 import logging
 import os
 import signal
@@ -10,7 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jwcal import __version__
 from jwcal.core import engine, provenance, quality
+from jwcal.core.beside import Beside
 from jwcal.core.errors import DataError, InputError, JwcalError, ReferenceFileError, UsageError
 from jwcal.core.exposure import ArrayStore, Exposure, keywords, open_exposure
 from jwcal.core.frames import run_frames
@@ -123,7 +126,7 @@ def prepare(job, exposure, opened):
     made = _Run(job, exposure)
     made.opened = opened
     for item in job.items:
-        made._prepare(item)
+        made.add(item)
     walk = engine.Pass(made.exposure, made.nodes, [], made.jobs)
     walk.get_ready()
     return walk, made.rows
@@ -231,9 +234,25 @@ class _Run:
         self.input = exposure.fits
         self.given = exposure.store
         reserve_cards(self.exposure)
+        self._note_context()
         self.exposure.wanted = tuple(job.outputs)
+        self.beside = Beside.of_outputs(job.outputs, job.overwrite, self.finished)
         self.jobs = engine.worker_count(job.jobs)
         self.opened = {}
+
+    def _note_context(self):
+        """Tell by which rules the reference files are chosen."""
+        source = self.job.source
+        if source.context is None:
+            return
+        meta = self.exposure.meta
+        params, files = source.record(meta)
+        meta.set("CRDS_CTX", source.context)
+        meta.set("CRDS_VER", f"jwcal {__version__}")
+        row = provenance.record("references", "COMPLETE", refs=files)
+        row["PARAMS"] = json.dumps(params, sort_keys=True, separators=(",", ":"))
+        if row not in self.rows:
+            self.rows.append(row)
 
     def execute(self):
         job = self.job
@@ -247,7 +266,7 @@ class _Run:
                     self._external(item)
                 else:
                     made_before = self.gives
-                    self._prepare(item)
+                    self.add(item)
                     if self.gives != made_before and "fitopt" in job.outputs:
                         # The optional results belong to the fit; later steps leave them alone.
                         self._open_sink(self._resolve("fitopt"), job.outputs["fitopt"])
@@ -295,7 +314,7 @@ class _Run:
         # Where no step did anything the data pass as they are.
         return self.exposure.as_product(touched=bool(self.nodes))
 
-    def _prepare(self, item):
+    def add(self, item):
         """Decide whether a step runs, and get it ready; a skip is noted and the data pass."""
         step = item.step
         takes = self.gives if self.gives in step.also else step.takes
@@ -310,6 +329,10 @@ class _Run:
                 raise Skip("switched off")
             if step.instruments and self.instrument not in step.instruments:
                 raise Skip(f"does not apply to {self.instrument}")
+            if self.exposure.stripes and step.whole_frames and not step.joins:
+                raise InputError(
+                    f"{step.name}: needs whole frames, and these are superstripes (SSTR_NST); refpix puts them together"
+                )
             paths = self._references(step, values)
             run_as = watched(step) if item.code else step
             if log.isEnabledFor(logging.INFO):
@@ -329,7 +352,7 @@ class _Run:
                 self.unmade.add(step.gives)
         for ref in step.refs:
             if reason is None and paths.get(ref.kind):
-                meta.set(ref.header_keyword, Path(paths[ref.kind]).name)
+                meta.set(ref.header_keyword, self.job.source.written(paths[ref.kind]))
         if step.status:
             meta.set(step.status, status)
         row = provenance.record(
@@ -341,6 +364,7 @@ class _Run:
             self._take(step, node)
 
     def _set_up(self, node):
+        self.exposure.beside = self.beside
         try:
             node.prepare(self.exposure)
         except (Skip, JwcalError, OSError, MemoryError):
@@ -398,14 +422,14 @@ class _Run:
         if path is None:
             return None
         # A step may change the frame; what was opened before does not fit the new one.
-        key = (kind, path, self.exposure.frame)
+        key = (kind, path, self.exposure.frame, self.exposure.stripes)
         if key not in self.opened:
             self.opened[key] = ReferenceFile(kind, path, self.exposure)
         return self.opened[key]
 
     def _check_targets(self):
         """Refuse to write over a file that is being read."""
-        reads = [identity(path) for _, path, _ in self.opened]
+        reads = [identity(path) for _, path, *_ in self.opened]
         if self.input is not None:
             reads += [identity(self.input.primary.fd), identity(self.input.label)]
         for path in (*self.job.outputs.values(), *(path for _, path in self.job.saves)):
@@ -488,7 +512,8 @@ class _Run:
             return
         if self.gives != "ramp" or self.exposure.kind != "ramp":
             raise UsageError("a step that sees whole frames can only work on a ramp")
-        sink = MemorySink(self.exposure, "ramp", self._planes("ramp"))
+        product = self.exposure.as_product(touched=True)
+        sink = MemorySink(self.exposure, product, self._planes(product))
         sink.expect = tuple(self.expect)
         self.sinks.append((len(self.nodes), sink))
         self._flush()
@@ -522,13 +547,13 @@ class _Run:
             except InputError as exc:
                 why = str(exc).replace(str(after), "its output")
                 raise JwcalError(f"{item.name}: {' '.join(item.command)}: {why}") from None
-            if result.product != "ramp" or result.shape != self.exposure.shape:
+            if result.product != self.exposure.product or result.shape != self.exposure.shape:
                 raise JwcalError(f"{item.name}: the program gave a {result.product} of shape {result.shape}")
             store = ArrayStore({name: result.store.read(name) for name in result.store.names()})
             tables = self.exposure.tables
             extras = self.exposure.extras
             self.exposure = Exposure(
-                "ramp", result.primary, result.headers, store, extras, self.exposure.label
+                result.product, result.primary, result.headers, store, extras, self.exposure.label
             )
             self.exposure.tables = tables
             result.close()

@@ -1,5 +1,6 @@
 """Reference files: open, check against the exposure, cut to its frame, translate their flags."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,25 @@ class ReferenceFile:
         self.stripes: Any = None
         self._pairs = False
         self._offsets = {}
+        # Which superstripe of the frame this is.
+        self.number: Any = None
+        self._parts = [self]
         if exposure is not None:
             self.stripes = lines_of(exposure)
             self.frame, self.origin = exposure.frame, exposure.substrt
             self._check(exposure)
+            if exposure.stripes:
+                self._parts = [self._part(exposure, number) for number in range(exposure.stripes)]
+                self.number = 0
+
+    def _part(self, exposure, number):
+        part = copy.copy(self)
+        part.stripes, part.number = lines_of(exposure, number), number
+        return part
+
+    def of_stripe(self, number):
+        """Return the file as seen in the frame of a superstripe."""
+        return self._parts[number]
 
     def _fail(self, text):
         raise ReferenceFileError(f"{self.path}: {text}")
@@ -167,7 +183,7 @@ class ReferenceFile:
 
     def _is_striped(self, name):
         """Whether a plane, not being in the frame of the exposure, is put together from some of its lines."""
-        return self.stripes is not None and self.shape(name)[-2:] != self.frame
+        return self.stripes is not None and (self.number is not None or self.shape(name)[-2:] != self.frame)
 
     def _find_fast_offset(self, name):
         axis, _, size = self.stripes

@@ -168,6 +168,10 @@ class Step:
 
     params: tuple = ()
     refs: tuple = ()
+    takes: str
+    gives: str
+    scope: str
+    needs_all_dnu: bool
 
     def __init__(self, function, **declared):
         self.function = function
@@ -193,6 +197,12 @@ class Step:
     def summary(self):
         """First line of the description."""
         return (self.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    def whole_frames(self):
+        """Whether it needs more of the frame than a tile and its halo, or makes another product."""
+        looks = self.measure_hook or self.probe_hook or self.frames_hook or self.needs_all_dnu
+        return self.scope != "tile" or self.gives != self.takes or bool(looks)
 
     def param(self, name):
         """Return the declared parameter of that name, or raise UsageError."""
@@ -308,6 +318,7 @@ def step(
     keywords=(),
     needs_all_dnu=False,
     ahead=None,
+    joins=False,
     version=None,
 ):
     """Declare a step; the decorated function becomes its adapter.
@@ -349,6 +360,8 @@ def step(
     ahead : int, callable or None
         For a step that only adds group flags: those of a group depend on no more than this number of later
         groups; a callable gets the plan.  None if that is not so.
+    joins : bool
+        Its frames hook gets superstripes, all those of a frame at a time, and puts them together.
     version : str or None
         Version of the step, by default that of its package.
 
@@ -386,6 +399,7 @@ def step(
             keywords=tuple(keywords),
             needs_all_dnu=needs_all_dnu,
             ahead=ahead,
+            joins=joins,
             version=version,
         )
 

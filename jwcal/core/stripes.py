@@ -10,6 +10,7 @@ of the calibration pipeline of the observatory, package ``jwst`` 3.0.
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,13 +44,15 @@ def normal_rows(detector):
     return normal[::-1].copy() if detector == "NRS2" else normal
 
 
-def lines_of(exposure):
+def lines_of(exposure, number=0):
     """Where the lines of an exposure are in references of the whole readout.
 
     Parameters
     ----------
     exposure : Exposure
         Multistripe, or interleaved after its reference pixels were taken out, or an ordinary one.
+    number : int
+        Which superstripe, from 0.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def lines_of(exposure):
         Axis of the image, row or column of each line in such a reference, and how many of them
         such a reference has; None for an ordinary exposure.
     """
-    stripes = stripe_lines(exposure.meta, exposure.frame)
+    stripes = stripe_lines(exposure.meta, exposure.frame, number)
     if stripes is not None:
         return (*stripes, DETECTOR_SIZE)
     square = exposure.frame == (DETECTOR_SIZE, DETECTOR_SIZE)
@@ -66,16 +69,18 @@ def lines_of(exposure):
     return None
 
 
-def stripe_lines(meta, frame):
+def stripe_lines(meta, frame, number=0):
     """Where the lines of a multistripe subarray lie on the detector.
 
     Parameters
     ----------
     meta : mapping
-        Keywords MSTR_RD1, MSTR_SK1, MSTR_RD2, MSTR_SK2, MSTR_RPT, MSTR_ILV, SSTR_NST, SLOWAXIS, SUBSTRT1,
-        SUBSTRT2, SUBARRAY.
+        Keywords MSTR_RD1, MSTR_SK1, MSTR_RD2, MSTR_SK2, MSTR_RPT, MSTR_ILV, SSTR_NST, SSTR_STP, SLOWAXIS,
+        SUBSTRT1, SUBSTRT2, SUBARRAY.
     frame : (int, int)
         Rows and columns of the subarray.
+    number : int
+        Which superstripe, from 0.
 
     Returns
     -------
@@ -86,18 +91,47 @@ def stripe_lines(meta, frame):
     Raises
     ------
     InputError
-        If the keywords do not describe the frame, or several positions of the stripes are to be put
-        together (superstripes).
+        If the keywords do not describe the frame.
     """
-    first = meta.get("MSTR_RD1")
-    if first is None:
+    found = stripe_reads(meta, frame, number)
+    if found is None:
         return None
-    positions = meta.get("SSTR_NST") or 0
-    if positions > 0:
-        raise InputError(
-            f"superstripe exposures (SSTR_NST = {positions}) are not supported: their integrations are parts of"
-            " a frame that has to be put together first"
-        )
+    axis, reads = found
+    lines = np.concatenate([np.arange(read.line, read.line + read.number) for read in reads])
+    return axis, (DETECTOR_SIZE - 1 - lines)[::-1].copy() if meta["SLOWAXIS"] < 0 else lines
+
+
+class Read(NamedTuple):
+    """Lines read one after the other.
+
+    Attributes
+    ----------
+    line, number : int
+        Number of the first on the detector, in reading order, and how many.
+    first : bool
+        Whether they are the lines at the start of the subarray, which come again with every repetition.
+    """
+
+    line: int
+    number: int
+    first: bool
+
+
+def stripe_reads(meta, frame, number=0):
+    """How the lines of a multistripe subarray were read; see `stripe_lines`.
+
+    Returns
+    -------
+    (int, list of Read) or None
+        Slow axis of the image (0: along the rows, 1: along the columns), and what was read in order.
+    """
+    if meta.get("MSTR_RD1") is None and not meta.get("SSTR_NST"):
+        return None
+    superstripes = (meta.get("SSTR_NST") or 0) > 0
+    needed = ("MSTR_RD1", "MSTR_SK1", "MSTR_RD2", "MSTR_SK2", *(("SSTR_STP",) if superstripes else ()))
+    missing = [key for key in needed if meta.get(key) is None]
+    if missing:
+        raise InputError(f"multistripe readout: header keyword {', '.join(missing)} is missing")
     slow = meta.get("SLOWAXIS")
     if slow not in (-2, -1, 1, 2):
         raise InputError("multistripe readout (MSTR_RD1) needs the keyword SLOWAXIS")
@@ -109,32 +143,41 @@ def stripe_lines(meta, frame):
         start = 0
     else:
         start = DETECTOR_SIZE - start if slow < 0 else start - 1
-    lines = _in_order(first, start, count, meta)
-    if len(lines) != count or lines.min() < 0 or lines.max() >= DETECTOR_SIZE:
+    advance = meta["SSTR_STP"] if superstripes else 0
+    reads = _in_order(start, count, meta, advance, number)
+    ends = [read.line + read.number for read in reads]
+    inside = min(read.line for read in reads) >= 0 and max(ends) <= DETECTOR_SIZE
+    if sum(read.number for read in reads) != count or not inside:
         raise InputError(
-            f"multistripe readout: MSTR_RD1, MSTR_SK1, MSTR_RD2, MSTR_SK2 do not give the {count}"
-            f" {'rows' if axis == 0 else 'columns'} of the subarray"
+            f"multistripe readout: MSTR_RD1, MSTR_SK1, MSTR_RD2, MSTR_SK2{', SSTR_STP' if superstripes else ''}"
+            f" do not give the {count} {'rows' if axis == 0 else 'columns'} of the subarray"
         )
-    return axis, (DETECTOR_SIZE - 1 - lines)[::-1].copy() if slow < 0 else lines
+    return axis, reads
 
 
-def _in_order(first, start, count, meta):
-    """Detector lines in the order in which they are read, until there are `count` or more."""
-    skip, stripe, gap = meta["MSTR_SK1"], meta["MSTR_RD2"], meta["MSTR_SK2"]
+def _in_order(start, count, meta, advance, number):
+    """Give the reads in order, until there are `count` lines or more."""
+    first, skip, stripe, gap = (meta[key] for key in ("MSTR_RD1", "MSTR_SK1", "MSTR_RD2", "MSTR_SK2"))
     repeats, advances = (meta.get("MSTR_RPT") or 0) > 0, bool(meta.get("MSTR_ILV"))
+    # Superstripes that do not say how much of each position is read leave out nothing.
+    stripe = stripe if stripe > 0 else advance
     if stripe <= 0:
         raise InputError(f"multistripe readout: MSTR_RD2 = {stripe} must be above 0")
-    lines: list = []
-    at, shift = start, skip
-    while len(lines) < count:
-        if not lines or repeats:
-            lines += range(start, start + first)
-            at = start + first + shift
-            if advances:
-                shift += gap + stripe
-        lines += range(at, at + stripe)
+    reads: list[Read] = []
+    at, done, repeat = start, 0, 0
+    while done < count:
+        if not repeat or repeats:
+            if first > 0:
+                reads.append(Read(start, first, first=True))
+                done += first
+            # As in the official package, of stripes that advance only the first follows the superstripe.
+            shift = repeat * (stripe + gap) if advances and repeat else advance * number
+            at = start + max(first, 0) + skip + shift
+        reads.append(Read(at, stripe, first=False))
+        done += stripe
         at += stripe + gap
-    return np.array(lines, np.intp)
+        repeat += 1
+    return reads
 
 
 def runs(lines):

@@ -47,6 +47,8 @@ class Tile:
         Groups that are DO_NOT_USE in the whole frame, for steps that asked for it.
     jobs : int
         Threads a step that has the whole frame may use.
+    stripe : int or None
+        Superstripe of the frame held here, if that is one; integrations are counted in frames then.
     """
 
     def __init__(self, planes, meta, box, core, ints):
@@ -57,6 +59,7 @@ class Tile:
         self.plan: Any = None
         self.all_dnu: Any = None
         self.jobs = 1
+        self.stripe: Any = None
         self._node: Any = None
         self._counts: Any = None
 
@@ -93,6 +96,26 @@ class Tile:
         """Make `node` the running step."""
         self._node, self._counts = node, counts
         self.plan, self.all_dnu = node.plan, node.all_dnu
+
+    def of_stripe(self, stripe, count, has_ints):
+        """Tile of one superstripe.
+
+        Parameters
+        ----------
+        stripe, count : int
+            Which, from 0, and how many a frame has.
+        has_ints : callable
+            Whether the first axis of a plane, by name, counts integrations and not stripes.
+
+        Returns
+        -------
+        Tile
+            Its planes are views.
+        """
+        planes = {n: a[stripe::count] if has_ints(n) else a[stripe] for n, a in self.planes.items()}
+        part = Tile(planes, self.meta, self.box, self.core, (self.i0 // count, self.i1 // count))
+        part.stripe = stripe
+        return part
 
     def shrink(self, halo):
         """Drop the halo rows and columns beyond `halo`."""

@@ -82,7 +82,12 @@ def _load_flat(ref, box, plan):
             choices=("median", "model", "median_image", "none"),
         ),
         Param("background_box_size", str, None, "Rows and columns of a box of the background model."),
-        Param("mask_science_regions", bool, False, "Mask what is known to be lit."),
+        Param(
+            "mask_science_regions",
+            bool,
+            False,
+            "Mask what is known: traces of SOSS, what sees no sky in MIRI.",
+        ),
         Param("apply_flat_field", bool, False, "Divide by the flat field before the fit."),
         Param("n_sigma", float, 2.0, "Mask pixels brighter than this; 0 masks none.", unit="sigma", min=0),
         Param("fit_histogram", bool, False, "Find the width of the background by a fit to its histogram."),
@@ -111,10 +116,17 @@ def clean_flicker_noise(tile, refs, p):
     SCI is float32 in DN and changed in place.  Without any usable pixel a group stays as it is.  Off
     unless asked for (``skip = false``).
 
+    ``mask_science_regions`` masks the traces of NIRISS SOSS where the PASTASOSS reference has them, and the
+    parts of the MIRI imager that see no sky.  The median image of SOSS is scaled by the light curve of its
+    first order, after the background is subtracted (BKG, WAVELENGTHRANGE).
+
     Skips what it cannot work on (status FAILED, as the official step has it): MIRI spectra, the fit in
-    frequency space for anything but NIRSpec spectra, the median image of a single integration.
-    Errors: exit 3 for a user mask that is no image of the exposure's shape, exit 4 for a FLAT
-    of another shape.
+    frequency space for anything but NIRSpec spectra, the median image of a single integration, or of SOSS
+    without PASTASOSS.
+    Errors: exit 2 for slits of NIRSpec to be masked, and for median images of other time series, which
+    need instrument models that this package does not have yet; exit 3 for a user mask that is no image of
+    the exposure's shape; exit 4 for a FLAT of another shape, or traces to be masked without PASTASOSS;
+    exit 5 if a file to be saved exists; exit 6 for a pupil wheel out of the range of PASTASOSS.
     """
     plan = tile.plan
     if plan.refused:

@@ -52,7 +52,9 @@ class LikelyTimes:
     @property
     def even(self):
         """Whether the differences are few and alike, so that a common scale keeps all products in range."""
-        spread = [np.abs(np.log2(v / v[0])).sum() for v in (self.photon, self.read)]
+        # Reads of neighbours that overlap may be of negative variance; those are not alike.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = [np.abs(np.log2(v / v[0])).sum() for v in (self.photon, self.read)]
         return bool(len(self.step) <= 100 and max(spread) <= 500)
 
     @classmethod

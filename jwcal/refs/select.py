@@ -45,6 +45,10 @@ class ReferenceSource:
         """Name of the reference context, or None."""
         return None
 
+    def written(self, path):
+        """Return how headers name a file this source has found."""
+        return Path(path).name
+
     def index(self):
         """Headers of the files in the directory, by type."""
         if self._index is None:

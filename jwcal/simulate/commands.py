@@ -33,7 +33,9 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.option("--zeroframe", is_flag=True, help="Also write the first frame of every integration.")
 @click.option("--tso", is_flag=True, help="Time series: sets TSOVISIT and the exposure type.")
 @click.option(
-    "--exp-type", metavar="NAME", help="EXP_TYPE: stars, a spectrum, slices; FGS_ACQ1 and the like: guiding."
+    "--exp-type",
+    metavar="NAME",
+    help="EXP_TYPE: stars, a spectrum, slices, a lamp, a dark; FGS_ACQ1 and the like: guiding.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Noise and cosmic rays.")
 @click.option("--scene-seed", type=click.IntRange(0), default=7, show_default=True, help="Which sky.")

@@ -291,7 +291,7 @@ def reference_header(kind, model, region, extra):
     """
     from jwcal.core.header import Header
 
-    return fill(
+    header = fill(
         Header(),
         {
             "DATE": "2024-01-01T00:00:00.000",
@@ -307,6 +307,8 @@ def reference_header(kind, model, region, extra):
             **extra,
         },
     )
+    header.add_history("Values of the simulated detector, without the noise of a measurement.")
+    return header
 
 
 def integration_times(plan, first, last):

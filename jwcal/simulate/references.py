@@ -242,9 +242,11 @@ def extra_keywords(kind, region, timing, gain_factor=1.0):
             out["NINTS"] = 2
         return out
     if kind == "reset":
-        return {"READPATT": timing.pattern, "NGROUPS": 12, "NINTS": 4}
+        return {"READPATT": timing.pattern, "NGROUPS": 12, "NINTS": 4, "BUNIT": "DN"}
     if kind in {"superbias", "readnoise"}:
-        return {"READPATT": timing.pattern, "NOUTPUTS": region.outputs}
+        return {"READPATT": timing.pattern, "NOUTPUTS": region.outputs, "BUNIT": "DN"}
+    if kind == "saturation":
+        return {"BUNIT": "DN"}
     if kind == "gain":
         out = {"BUNIT": "electrons/DN"}
         return {**out, "GAINFACT": gain_factor} if gain_factor != 1 else out

@@ -8,6 +8,8 @@ import numpy as np
 OVERSAMPLING = 4
 _DIAMETER = 6.5
 _STAMP = 161
+# Electrons per second and pixel from a lamp of brightness 1.
+LAMP = 200.0
 _DARK_END = 4
 
 
@@ -217,7 +219,7 @@ def make_scene(region, kind, axis="x", brightness=1.0, density=6e-4, seed=7, dit
     ----------
     region : jwcal.simulate.detectors.Region
     kind : str
-        ``field``, ``star``, ``trace``, ``spectra`` or ``slices``.
+        ``field``, ``star``, ``trace``, ``spectra``, ``slices``, ``lamp`` or ``dark``.
     axis : str, optional
         Direction of dispersion.
     brightness : float, optional
@@ -246,7 +248,9 @@ def make_scene(region, kind, axis="x", brightness=1.0, density=6e-4, seed=7, dit
         span = None
     cross = ny if axis == "x" else nx
     length = nx if axis == "x" else ny
-    if kind == "field":
+    if kind in {"lamp", "dark"}:
+        image[:] = LAMP * brightness if kind == "lamp" else 0
+    elif kind == "field":
         stars = _field(image, region, rng, dither, brightness, density)
     elif kind == "star":
         stars = _star(image, region, brightness)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from jwcal.core.errors import JwcalError
 from jwcal.core.exposure import ArrayStore, Exposure
 from jwcal.core.header import Header
 from jwcal.core.step import Param, step
@@ -14,7 +13,8 @@ from jwcal.core.step import Param, step
 def halve(tile, refs, p):
     """Keep every second row, less the largest value of all integrations."""
     if p.wider:
-        tile["SCI"] = np.repeat(tile["SCI"], 2, axis=-2)
+        for name, axis in (("SCI", -2), ("GROUPDQ", -2), ("PIXELDQ", 0)):
+            tile[name] = np.repeat(tile[name], 2, axis)
         return
     tile["SCI"] = tile["SCI"][:, :, ::2] - np.float32(max(tile.plan["largest"]))
     tile["PIXELDQ"] = tile["PIXELDQ"][::2]
@@ -57,6 +57,9 @@ def test_frames_may_become_smaller_after_all_have_been_seen(jobs):
     np.testing.assert_array_equal(before["SCI"], sci)
 
 
-def test_frames_cannot_become_larger():
-    with pytest.raises(JwcalError, match="cannot take the place"):
-        halve(exposure(), wider=True)
+def test_frames_may_become_larger():
+    before = exposure()
+    sci = before["SCI"].copy()
+    out = halve(before, wider=True)
+    assert out.shape == (3, 2, 12, 4)
+    np.testing.assert_array_equal(out["SCI"], np.repeat(sci, 2, axis=-2))

@@ -54,6 +54,29 @@ def test_lines_read_from_the_other_end_or_along_the_other_axis():
     assert lines(10, SUBSTRT2=9, SUBARRAY="SUB40STRIPE1_DHS") == up
 
 
+def lines_of(number, count, **keys):
+    return lines_at(number, count, **keys)[1].tolist()
+
+
+def lines_at(number, count, **keys):
+    keys = KEYS | {"SSTR_NST": 10, "MSTR_ILV": 0, "MSTR_SK1": 0, "MSTR_SK2": 0} | keys
+    return stripe_lines(keys, (count, 64) if abs(keys["SLOWAXIS"]) == 2 else (64, count), number)
+
+
+def test_each_superstripe_advances_and_starts_with_the_same_lines():
+    soss = {"MSTR_RD1": 4, "MSTR_RD2": 204, "SSTR_STP": 204, "MSTR_ILV": 1, "SLOWAXIS": -1, "SUBSTRT1": 2048}
+    axis, last = lines_at(9, 208, **soss)
+    assert axis == 1
+    assert last.tolist() == [*range(4, 208), *range(2044, 2048)]
+    assert lines_of(0, 208, **soss)[:2] == [1840, 1841]
+    repeated = {"MSTR_RD1": 1, "MSTR_RD2": 1, "MSTR_SK1": 165, "SSTR_STP": 1, "SSTR_NST": 64}
+    assert lines_of(0, 8, SUBSTRT2=3, **repeated) == [2, 168] * 4
+    assert lines_of(63, 8, SUBSTRT2=3, **repeated) == [2, 231] * 4
+    # Stripes without reference pixels of which nothing is left out.
+    pure = {"MSTR_RD1": 0, "MSTR_RD2": 0, "SSTR_STP": 8, "SSTR_NST": 8, "SUBSTRT2": 101}
+    assert lines_of(1, 8, **pure) == list(range(108, 116))
+
+
 def test_an_ordinary_subarray_has_no_stripes():
     assert stripe_lines({"SLOWAXIS": 2}, (10, 10)) is None
 
@@ -61,7 +84,10 @@ def test_an_ordinary_subarray_has_no_stripes():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"SSTR_NST": 4}, "superstripe exposures .SSTR_NST = 4. are not supported"),
+        ({"SSTR_NST": 4}, "SSTR_STP is missing"),
+        ({"SSTR_NST": 4, "SSTR_STP": 0, "MSTR_RD2": 0}, "MSTR_RD2 = 0"),
+        ({"SSTR_NST": 4, "SSTR_STP": 2100, "MSTR_SK1": 100}, "SSTR_STP do not give the 10 rows"),
+        ({"MSTR_SK1": None}, "MSTR_SK1 is missing"),
         ({"MSTR_RD2": 0}, "MSTR_RD2 = 0"),
         ({"SLOWAXIS": None}, "SLOWAXIS"),
         ({"MSTR_RD2": 4}, "do not give the 10 rows"),
@@ -70,7 +96,7 @@ def test_an_ordinary_subarray_has_no_stripes():
 )
 def test_keywords_that_make_no_sense_are_refused(keys, message):
     with pytest.raises(InputError, match=message):
-        stripe_lines(KEYS | keys, (10, 64))
+        stripe_lines(KEYS | keys, (10, 64), number=3)
 
 
 def write(path, array, **keys):
@@ -129,9 +155,9 @@ def test_each_output_of_stripes_gets_the_means_of_its_own_reference_pixels():
     np.testing.assert_allclose(out[2:5, 4:-4], 50, atol=1e-4)
 
 
-def test_superstripes_are_refused_before_any_reference_is_used(tmp_path):
+def test_readouts_that_make_no_sense_are_refused_before_any_reference_is_used(tmp_path):
     from jwcal.detector1.superbias import superbias
 
     path = write(tmp_path / "bias.fits", np.zeros((2048, 2048), np.float32))
-    with pytest.raises(InputError, match="superstripe"):
+    with pytest.raises(InputError, match="SSTR_STP is missing"):
         superbias(exposure((10, 2048), SSTR_NST=2), refs={"superbias": path})

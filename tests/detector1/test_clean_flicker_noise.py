@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from jwcal.core.errors import InputError, ReferenceFileError, UsageError
+from jwcal.core.errors import InputError, JwcalError, OutputError, ReferenceFileError, UsageError
 from jwcal.detector1 import background, scene_mask
 from jwcal.detector1.clean_flicker_noise import clean_flicker_noise
 from jwcal.detector1.clean_flicker_noise_auto import LIMITS, Measured, decide
@@ -209,7 +209,6 @@ def test_what_the_official_step_declines(ramp, keys, values, caplog):
     ("keys", "values", "text"),
     [
         ({"EXP_TYPE": "NRS_FIXEDSLIT"}, {"mask_science_regions": True}, "user_mask"),
-        ({"EXP_TYPE": "NIS_SOSS"}, {"mask_science_regions": True}, "user_mask"),
         ({"EXP_TYPE": "NRC_TSGRISM"}, {"background_method": "median_image"}, "light curves"),
         ({}, {"background_box_size": "32"}, "rows,columns"),
     ],
@@ -244,6 +243,68 @@ def test_files_beside_the_product(ramp, refs, tmp_path, monkeypatch):
     assert level[0, 1:].mean() == pytest.approx(SKY, abs=0.5)
     noise = fits.getdata(f"{stem}_flicker_noise.fits", "SCI")
     np.testing.assert_array_equal(noise, out["SCI"] - noisy)
+    assert len(list(tmp_path.glob("jw*"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "wanted", "suffix"),
+    [
+        ("median", "save_mask", "mask"),
+        ("median", "save_background", "flicker_bkg"),
+        ("scene", "save_noise", "flicker_noise"),
+    ],
+)
+def test_files_are_not_replaced_silently(ramp, refs, tmp_path, monkeypatch, method, wanted, suffix):
+    from jwcal.kernels import flicker
+
+    monkeypatch.chdir(tmp_path)
+    _, noisy, _ = truth()
+    path = tmp_path / f"{KEYS['FILENAME'].removesuffix('_uncal.fits')}_{suffix}.fits"
+    path.write_text("precious")
+    # Refused before any work is done.
+    monkeypatch.setattr(flicker, "difference", None)
+    monkeypatch.setattr(flicker, "line_scene", None)
+    with pytest.raises(OutputError, match=f"{path.name}: exists already"):
+        clean_flicker_noise(ramp(noisy, **KEYS), refs=refs(), skip=False, fit_method=method, **{wanted: True})
+    assert path.read_text() == "precious"
+
+
+def test_files_go_with_the_product(ramp, refs, tmp_path, monkeypatch):
+    from jwcal.core.api import run_pipeline
+
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    mask = out / f"{KEYS['FILENAME'].removesuffix('_uncal.fits')}_mask.fits"
+    others = ("dq_init", "saturation", "superbias", "refpix", "linearity", "dark_current", "jump")
+    params = {step: {"skip": True} for step in others}
+    params["clean_flicker_noise"] = {"skip": False, "save_mask": True}
+
+    def run(**options):
+        made = ramp(truth()[1], **KEYS)
+        run_pipeline(
+            "detector1", made, refs=refs(), params=params, output=str(out / "rate.fits"),
+            rateints=str(out / "rateints.fits"), **options,
+        )  # fmt: skip
+
+    run()
+    assert {path.name for path in out.iterdir()} == {"rate.fits", "rateints.fits", mask.name}
+    mask.write_text("precious")
+    (out / "rate.fits").unlink()
+    (out / "rateints.fits").unlink()
+    with pytest.raises(OutputError, match="exists already"):
+        run()
+    assert [path.name for path in out.iterdir()] == [mask.name]
+    assert mask.read_text() == "precious"
+    run(overwrite=True)
+    assert mask.read_bytes().startswith(b"SIMPLE")
+    # What comes after the correction fails: no file of it stays.
+    mask.unlink()
+    params["ramp_fit"] = {"algorithm": "OLS_C"}
+    monkeypatch.setattr("jwcal.detector1.ramp_fit.fit_ramps", None)
+    with pytest.raises(JwcalError):
+        run(overwrite=True)
+    assert not mask.exists()
 
 
 def test_scene_mask_hides_sources():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jwcal.core.errors import InputError, ReferenceFileError, UsageError
+from jwcal.core.errors import InputError, OutputError, ReferenceFileError, UsageError
 from jwcal.detector1.picture_frame import picture_frame, regions
 
 SIDE = 2048
@@ -88,6 +88,11 @@ def test_a_drifting_frame_is_removed(ramp, nirspec, mask, frame, tmp_path, monke
     np.testing.assert_array_equal(fits.getdata("jw1_nrs1_pctfrm_mask.fits"), ~lit)
     removed = fits.getdata("jw1_nrs1_pctfrm_correction.fits")
     np.testing.assert_allclose(removed, np.broadcast_to(-drift, removed.shape), atol=0.15)
+    with pytest.raises(OutputError, match="exists already"):
+        picture_frame(
+            ramp(clean, **KEYS, FILENAME="jw1_nrs1_uncal.fits"), refs={"pictureframe": nirspec("pictureframe", SCI=frame)},
+            skip=False, user_mask=mask(~lit), save_correction=True,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

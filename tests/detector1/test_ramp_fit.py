@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jwcal.core.errors import DataError, InputError
+from jwcal.core.errors import DataError, InputError, OutputError
 from jwcal.detector1.ramp_fit import jump_limit, ramp_fit, segment_limit
 
 TIMES = {"TGROUP": 10.0, "TFRAME": 10.0}
@@ -182,6 +182,29 @@ def test_uneven_reads_get_the_likelihood_fit(ramp, refs, algorithm, caplog):
 def test_few_uneven_reads_are_fitted_too(ramp, refs, ngroup):
     out = ramp_fit(uneven(ramp, UNEVEN[2 : 2 + ngroup]), refs=refs)["rate"]
     np.testing.assert_allclose(out["SCI"], 2.0, rtol=1e-5)
+
+
+def test_chi_square_is_written_beside_the_product(ramp, refs, tmp_path, monkeypatch):
+    from astropy.io import fits
+
+    from jwcal.core import engine
+
+    # A tile for every few rows.
+    monkeypatch.setattr(engine, "TILE_BYTES", 1)
+    monkeypatch.chdir(tmp_path)
+    sci = lines(nint=2, ngroup=10)
+    noise = np.random.default_rng(1).normal(0, 10 / np.sqrt(2), sci.shape)
+    noise[:, :, 3, 4] *= 2.5
+    exposure = ramp(sci + noise, **TIMES, FILENAME="jw1_nrca1_uncal.fits")
+    ramp_fit(exposure, refs=refs, save_opt=True, **LIKELY)
+    chisq = fits.getdata("jw1_nrca1_likely_chisq.fits", "SCI")
+    assert chisq.shape == (4, 5)
+    # Two integrations of nine differences with a slope each.
+    odd = chisq == chisq[3, 4]
+    assert 10 < chisq[~odd].mean() < 22
+    assert chisq[3, 4] > chisq[~odd].max()
+    with pytest.raises(OutputError, match="exists already"):
+        ramp_fit(exposure, refs=refs, save_opt=True, **LIKELY)
 
 
 def test_uneven_means(ramp, refs):

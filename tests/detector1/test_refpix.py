@@ -236,7 +236,7 @@ META = {"INSTRUME": "NIRCAM", "DETECTOR": "NRCA1", "FASTAXIS": -1, "SLOWAXIS": 2
 
 
 def test_modes_not_built_are_refused_and_hopeless_ones_skipped():
-    with pytest.raises(InputError, match="superstripe"):
+    with pytest.raises(InputError, match="SSTR_STP is missing"):
         describe({**META, "MSTR_RD1": 1, "SSTR_NST": 2}, (256, 2048), (0, 0))
     with pytest.raises(Skip, match="does not fit"):
         describe(META, (256, 2048), (2000, 0))

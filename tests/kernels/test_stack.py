@@ -21,9 +21,7 @@ def same(a, b):
 @given(STACKS, st.sampled_from([1.5, 3.0, 4.0]), st.integers(0, 4))
 @settings(max_examples=150, deadline=None)
 def test_compiled_and_numpy_give_the_same_bits(values, sigma, iterations):
-    same(
-        stack.clipped_mean(values, sigma, iterations), stack.clipped_mean_numpy(values, sigma, iterations)
-    )
+    same(stack.clipped_mean(values, sigma, iterations), stack.clipped_mean_numpy(values, sigma, iterations))
 
 
 def test_normal_values():
@@ -59,11 +57,11 @@ def test_too_little_to_tell():
 
 
 @pytest.mark.parametrize(
-    "values, sigma",
+    ("values", "sigma"),
     [(np.zeros((2, 3)), 4.0), (np.zeros((0, 3), np.float32), 4.0), (np.zeros((2, 3), np.float32), 0.0)],
 )
 def test_wrong_calls(values, sigma):
-    with pytest.raises(ValueError, match="need|clip"):
+    with pytest.raises(ValueError, match=r"need|clip"):
         stack.clipped_mean(values, sigma)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from tests.parity.events import add_events
 from tests.parity.irs2 import interleave
 from tests.parity.sirs import write_kernels
+from tests.parity.soss import write_references
 from tests.parity.stripes import cut
 
 PROGRAM = [sys.executable, "-c", "from jwcal.cli.main import main; main()"]
@@ -43,6 +44,7 @@ NIRISS = {
     "CHANNEL": None,
     "MODULE": None,
 }
+SOSS = NIRISS | {"EXP_TYPE": "NIS_SOSS", "PUPIL": "GR700XD"}
 FGS = {
     "INSTRUME": "FGS",
     "DETECTOR": "GUIDER2",
@@ -67,6 +69,9 @@ NIRSPEC = {
 }
 NRS1 = NIRSPEC | {"DETECTOR": "NRS1", "FASTAXIS": 2, "SLOWAXIS": 1}
 NRS2 = NIRSPEC | {"DETECTOR": "NRS2", "FASTAXIS": -2, "SLOWAXIS": -1}
+
+SUPERSTRIPES = {"MSTR_SK1": 0, "MSTR_SK2": 0, "MSTR_RPT": 1, "MSTR_ILV": 0}
+STRIPE_STEPS = ("dq_init", "saturation", "superbias", "refpix", "linearity", "dark_current", "jump")
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,7 @@ class Case:
     irs2: int | None = field(default=None, repr=False)
     stripes: bool = field(default=False, repr=False)
     sirs: int | None = field(default=None, repr=False)
+    soss: bool = field(default=False, repr=False)
     events: str = ""
 
 
@@ -173,7 +179,7 @@ CASES = [
     Case(
         "likely",
         f"{SMALL} --nints 3 --ngroups 10 --seed 31 --rate-scale 20",
-        set={"ramp_fit.algorithm": "LIKELY"},
+        set={"ramp_fit.algorithm": "LIKELY", "ramp_fit.save_opt": True},
         steps=("jump",),
     ),
     Case(
@@ -314,6 +320,37 @@ CASES = [
         stripes=True,
     ),
     Case(
+        "nircam-superstripes",
+        "--shape 2048 96 --corner 465 1 --nints 2 --ngroups 4 --readpatt SHALLOW4 --zeroframe --rate-scale 60 --seed 36",
+        keys={"DETECTOR": "NRCB1", "MODULE": "B", "FASTAXIS": 1, "SLOWAXIS": -2},
+        only=SUPERSTRIPES
+        | {"SUBARRAY": "FULL_SUPSTP120", "SUBSTRT2": 2048, "SUBSIZE2": 124, "SLOWAXIS": -2, "NOUTPUTS": 4}
+        | {"MSTR_RD1": 4, "MSTR_RD2": 120, "SSTR_STP": 120, "SSTR_NST": 17},
+        steps=STRIPE_STEPS,
+        stripes=True,
+    ),
+    Case(
+        "nircam-superstripes-repeated",
+        "--shape 2048 64 --corner 1851 1 --nints 2 --ngroups 20 --zeroframe --rate-scale 20 --seed 37",
+        keys={"DETECTOR": "NRCB1", "MODULE": "B", "FASTAXIS": 1, "SLOWAXIS": -2},
+        only=SUPERSTRIPES
+        | {"SUBARRAY": "SUB64P_SUPSTP002", "SUBSTRT2": 2046, "SUBSIZE2": 8, "SLOWAXIS": -2, "NOUTPUTS": 1}
+        | {"MSTR_RD1": 1, "MSTR_SK1": 165, "MSTR_RD2": 1, "SSTR_STP": 1, "SSTR_NST": 64},
+        steps=STRIPE_STEPS,
+        stripes=True,
+    ),
+    Case(
+        "niriss-superstripes",
+        "--shape 64 2048 --corner 1 1985 --nints 2 --ngroups 5 --seed 38",
+        keys=NIRISS | {"EXP_TYPE": "NIS_SOSS", "PUPIL": "GR700XD"},
+        only=SUPERSTRIPES
+        | {"SUBARRAY": "SUB680STRIPE_SOSS", "SUBSTRT1": 2048, "SUBSIZE1": 684, "SLOWAXIS": -1, "NOUTPUTS": 1}
+        | {"MSTR_RD1": 4, "MSTR_RD2": 680, "MSTR_ILV": 1, "SSTR_STP": 680, "SSTR_NST": 3}
+        | {"INTSTART": 4, "INTEND": 9, "NINTS": 12, "EXSEGNUM": 2, "EXSEGTOT": 2, "TSOVISIT": True},
+        steps=STRIPE_STEPS,
+        stripes=True,
+    ),
+    Case(
         "nircam-sirs",
         "--nints 1 --ngroups 2 --seed 33",
         keys={"DETECTOR": "NRCB1", "MODULE": "B", "FASTAXIS": 1, "SLOWAXIS": -2, "SUBARRAY": "FULL"},
@@ -431,6 +468,28 @@ CASES = [
         set={"clean_flicker_noise.skip": False, "clean_flicker_noise.mask_science_regions": True},
         steps=("jump", "clean_flicker_noise"),
     ),
+    Case(
+        "flicker-soss",
+        "--shape 256 2048 --corner 1 1793 --nints 1 --ngroups 3 --one-over-f 8 --seed 36",
+        keys=SOSS | {"SUBARRAY": "SUBSTRIP256"},
+        only={"PWCPOS": 245.9},
+        set={"clean_flicker_noise.skip": False, "clean_flicker_noise.mask_science_regions": True},
+        steps=("jump", "clean_flicker_noise"),
+        soss=True,
+    ),
+    Case(
+        "flicker-soss-median",
+        "--shape 96 2048 --corner 1 1803 --nints 3 --ngroups 3 --one-over-f 8 --seed 37",
+        keys=SOSS | {"SUBARRAY": "SUBSTRIP96"},
+        only={"PWCPOS": 245.7},
+        set={
+            "clean_flicker_noise.skip": False,
+            "clean_flicker_noise.mask_science_regions": True,
+            "clean_flicker_noise.background_method": "median_image",
+        },
+        steps=("jump", "clean_flicker_noise"),
+        soss=True,
+    ),
 ]
 
 
@@ -509,6 +568,8 @@ def build(case, folder, make_case):
     if case.sirs is not None:
         info["refs"]["sirskernel"] = "refs/sirskernel.asdf"
         write_kernels(folder / info["refs"]["sirskernel"], case.keys["DETECTOR"], case.sirs)
+    if case.soss:
+        info["refs"] |= write_references(folder / "refs", fits.getheader(folder / info["refs"]["mask"]), 256)
     (folder / "case.json").write_text(json.dumps(info))
     changes = {folder / info["uncal"]: case.keys | case.only}
     for kind, path in info["refs"].items():

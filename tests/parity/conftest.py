@@ -85,6 +85,8 @@ def official(request, peer_python, make_case):
         maker = common + (simulator if case.make.startswith("sim ") else b"")
         for seed, name in ((case.irs2, "irs2"), (case.sirs, "sirs"), (case.stripes or None, "stripes")):
             maker += b"" if seed is None else b"%d " % seed + (HERE / f"{name}.py").read_bytes()
+        if case.soss:
+            maker += (HERE / "soss.py").read_bytes()
         if case.events:
             maker += (HERE / "events.py").read_bytes()
         digest = hashlib.sha256(maker + repr(case).encode()).hexdigest()[:16]

@@ -84,6 +84,16 @@ def test_status(case, official, ours):
     assert mine == expected
 
 
+@pytest.mark.parametrize("case", ["likely"])
+def test_chi_square(case, official, ours):
+    folder, _ = _official(official, case)
+    name = f"{product_stem(folder)}_likely_chisq.fits"
+    (theirs,) = read(folder / "peer" / name, "SCI")
+    (mine,) = read(ours(BY_NAME[case], folder) / name, "SCI")
+    assert np.isfinite(theirs).mean() > 0.9
+    np.testing.assert_array_equal(mine, theirs)
+
+
 @pytest.mark.parametrize("case", _names(CASES))
 def test_opens(case, complaints):
     assert complaints[case] == []

@@ -41,8 +41,8 @@ INLINE void medians(const int32_t *restrict key, const int32_t *restrict number,
     }
 }
 
-/* `unit[m]`: standard deviation of m normal values whose median absolute deviation is 1; `loss`: factor that
-   makes up for clipped tails.  `value` and `key` have room for n times BLOCK. */
+/* `unit[m]`: what stands for a standard deviation of m values whose median absolute deviation is 1; `loss`:
+   factor that makes up for clipped tails.  `value` and `key` have room for n times BLOCK. */
 JW_API JW_WIDE void jw_clipped_mean(const float *restrict x, ptrdiff_t n, ptrdiff_t npixel, ptrdiff_t stride,
                                     double sigma, ptrdiff_t iterations, const double *restrict unit, double loss,
                                     float *restrict mean, float *restrict scatter, int32_t *restrict count,

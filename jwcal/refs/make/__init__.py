@@ -1,0 +1,1 @@
+"""Making reference files from sets of exposures."""
