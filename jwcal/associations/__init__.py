@@ -1,0 +1,1 @@
+"""Associations: which exposures belong together, by rules that are data."""

@@ -1,0 +1,166 @@
+"""Association files: official JSON, and reading it back."""
+
+import json
+import os
+from pathlib import Path
+
+from jwcal import __version__
+from jwcal.associations.finish import DEGRADED, GOOD
+from jwcal.associations.names import file_name
+from jwcal.associations.pool import EMPTY
+from jwcal.core.errors import InputError, OutputError
+
+
+def content(association, generator):
+    """Make what the file of an association holds.
+
+    Parameters
+    ----------
+    association : Association
+        The association.
+    generator : Generator
+        What made it.
+
+    Returns
+    -------
+    dict
+        Keys and order of the official files.
+    """
+    maker = generator.maker
+    products, degraded = [], False
+    for name, members in association.products:
+        listed = []
+        for member in members:
+            entry = {"expname": member.file, "exptype": member.role}
+            if member.row is not None:
+                error = maker.value(member.row, "exposerr")
+                degraded = degraded or error not in EMPTY
+                entry["exposerr"] = error
+                if association.rule.level == 3:
+                    entry["asn_candidate"] = maker.value(member.row, "asn_candidate")
+            listed.append(entry)
+        products.append({"name": name, "members": listed})
+    return {
+        "asn_type": association.type,
+        "asn_rule": f"{association.origin}_{association.rule.rule}",
+        "version_id": association.version,
+        "code_version": __version__,
+        "degraded_status": DEGRADED if degraded else GOOD,
+        "program": association.program,
+        "constraints": association.common,
+        "asn_id": association.candidate,
+        "asn_pool": generator.pool.name,
+        "target": association.target,
+        "products": products,
+    }
+
+
+def text(association, generator):
+    """Text (str) of the file of an association."""
+    return json.dumps(content(association, generator), indent=4, separators=(",", ": "))
+
+
+def save(associations, generator, folder, overwrite=False):
+    """Write one file an association.
+
+    Parameters
+    ----------
+    associations : list of Association
+        What to write.
+    generator : Generator
+        What made them.
+    folder : str or Path
+        Where; made if it is not there.
+    overwrite : bool
+        Replace existing files.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    OutputError
+        If a file is there already, which is noticed before the first is written, or cannot be written.
+    """
+    folder = Path(folder)
+    paths = [folder / file_name(association) for association in associations]
+    if not overwrite:
+        there = next((path for path in paths if path.exists()), None)
+        if there is not None:
+            raise OutputError(f"{there}: exists; use --overwrite or another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, association in zip(paths, associations, strict=True):
+            write_whole(path, text(association, generator))
+    except OSError as exc:
+        raise OutputError(f"{exc.filename or folder}: cannot be written: {exc.strerror}") from exc
+    return paths
+
+
+def write_whole(path, content_text):
+    """Write a text file so that it is there as a whole or not at all."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(content_text, encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_association(path):
+    """Read an association file.
+
+    Parameters
+    ----------
+    path : str or Path
+        JSON file.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or has no products with members.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise InputError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{path}: byte {exc.start}: not UTF-8") from exc
+    except json.JSONDecodeError as exc:
+        raise InputError(f"{path}: line {exc.lineno}, column {exc.colno}: not JSON: {exc.msg}") from exc
+    problem = next(violations(data), None)
+    if problem:
+        raise InputError(f"{path}: not an association: {problem}")
+    return data
+
+
+def violations(data):
+    """Yield what in an association goes against the official schemas (str)."""
+    if not isinstance(data, dict):
+        yield "not a JSON object"
+        return
+    for key in ("asn_type", "asn_rule", "asn_pool", "program", "asn_id", "target"):
+        if key in data and not isinstance(data[key], str):
+            yield f"{key} is not text"
+    if not isinstance(data.get("version_id"), str | None):
+        yield "version_id is neither text nor null"
+    if not isinstance(data.get("products"), list):
+        yield "no list of products"
+        return
+    for number, product in enumerate(data["products"], 1):
+        if not isinstance(product, dict) or not isinstance(product.get("members"), list):
+            yield f"product {number}: no list of members"
+            continue
+        if not isinstance(product.get("name", ""), str):
+            yield f"product {number}: name is not text"
+        for place, member in enumerate(product["members"], 1):
+            for key in ("expname", "exptype"):
+                if not isinstance(member, dict) or not isinstance(member.get(key), str):
+                    yield f"product {number}, member {place}: {key} is missing or not text"
