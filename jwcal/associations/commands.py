@@ -365,6 +365,89 @@ def make_pool_command(files, output, overwrite, **given):
     _emit(pool_text(make_pool(names, **given)), output, overwrite)
 
 
+@click.command("gather", context_settings=_SETTINGS)
+@click.argument("files", nargs=-1, required=True, metavar="ASN...")
+@click.option("-o", "--output", required=True, metavar="DIR", help="Folder to bring them to.")
+@click.option("-s", "--source", metavar="DIR", help="Folder of the members [that of the association].")
+@click.option(
+    "-t", "--role", "roles", multiple=True, metavar="ROLE", help="Only members of this role (repeatable)."
+)
+@click.option("-x", "--without", multiple=True, metavar="ROLE", help="No members of this role (repeatable).")
+@click.option("--link", is_flag=True, help="Link files instead of copying them.")
+def gather_command(files, output, source, roles, without, link):
+    """Bring associations and the files of their members into one folder.
+
+    \b
+    Example:
+      jwcal asn gather jw01234-o001_image3_00001_asn.json -s products -o work --link
+    """  # noqa: D301 - click takes the backspace as it is
+    import json
+    from pathlib import Path
+
+    from jwcal.associations.edit import gather
+    from jwcal.associations.output import read_association, write_whole
+
+    target = Path(output)
+    for file in files:
+        folder = Path(source) if source else Path(file).parent
+        data = gather(read_association(file), folder, target, link=link, roles=roles, without=without)
+        write_whole(target / Path(file).name, json.dumps(data, indent=4, separators=(",", ": ")))
+
+
+@click.command("edit", context_settings=_SETTINGS)
+@click.argument("files", nargs=-1, required=True, metavar="ASN...")
+@click.option(
+    "-o",
+    "--output",
+    default="-",
+    metavar="FILE",
+    help="File to write [standard output]; for --split, a folder.",
+)
+@click.option("--add", "added", multiple=True, metavar="FILE[:ROLE]", help="Add a member (repeatable).")
+@click.option("--remove", "removed", multiple=True, metavar="FILE", help="Take a member out (repeatable).")
+@click.option(
+    "--ignore-suffix", is_flag=True, help="Find members to take out whatever they end in (_cal, _rate)."
+)
+@click.option("--product", metavar="NAME", help="In this product only.")
+@click.option("--split", "apart", is_flag=True, help="One file a product.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+def edit_command(files, output, added, removed, ignore_suffix, product, apart, overwrite):
+    """Add members to an association or take them out; split it, or join several.
+
+    \b
+    Examples:
+      jwcal asn edit a_asn.json --remove bad_cal.fits --add more_cal.fits:background -o b_asn.json
+      jwcal asn edit a_asn.json b_asn.json -o both_asn.json
+      jwcal asn edit merged_asn.json --split -o apart
+    """  # noqa: D301 - click takes the backspace as it is
+    import json
+    from pathlib import Path
+
+    from jwcal.associations.edit import add, join, remove, split
+    from jwcal.associations.names import Endings
+    from jwcal.associations.output import read_association
+    from jwcal.associations.rules import load_rules
+    from jwcal.core.errors import UsageError
+
+    data = join([read_association(file) for file in files])
+    if removed:
+        endings = Endings(load_rules().tables["names"]["endings"]) if ignore_suffix else None
+        data = remove(data, removed, product, endings)
+    for given in added:
+        name, mark, role = given.rpartition(":")
+        data = add(data, [name if mark else given], role if mark else "science", product)
+    if not apart:
+        _emit(json.dumps(data, indent=4) + "\n", output, overwrite)
+        return
+    if output == "-":
+        raise UsageError("--split needs --output DIR")
+    Path(output).mkdir(parents=True, exist_ok=True)
+    for number, each in enumerate(split(data), 1):
+        kind, program, label = (each.get(key, "none") for key in ("asn_type", "program", "asn_id"))
+        name = f"jw{program}-{label}_{kind}_{number:05d}_asn.json"
+        _emit(json.dumps(each, indent=4) + "\n", str(Path(output) / name), overwrite)
+
+
 @click.command("rules", context_settings=_SETTINGS)
 @click.argument("names", nargs=-1, metavar="[RULE...]")
 @click.option(
@@ -435,6 +518,8 @@ for _command in (
     diff_command,
     from_list_command,
     make_pool_command,
+    gather_command,
+    edit_command,
     rules_command,
 ):
     asn_group.add_command(_command)

@@ -21,7 +21,9 @@ class Condition:
         self.always = always
         self.keys = keys or (lambda _row, _out: None)
         self.table: dict = {}
-        self.parts: list = []
+        self.parts: list[Condition] = []
+        self.ways: list[Condition] = []
+        self.ours = False
 
 
 def _all(parts):
@@ -51,6 +53,7 @@ def _all(parts):
 
     made = Condition(test, always, keys)
     made.parts = parts
+    made.ours = any(part.ours for part in parts)
     return made
 
 
@@ -75,7 +78,11 @@ def _any(parts):
         if len(left) == 1:
             left[0].keys(row, out)
 
-    return Condition(test, always, keys)
+    made = Condition(test, always, keys)
+    # For explanations an alternative is one thing, but for that which holds the rule itself.
+    made.parts = [part for part in parts if part.ours]
+    made.ways = parts
+    return made
 
 
 def _not(part):
@@ -161,7 +168,9 @@ class Compiler:
         return self.condition(self.blocks[table["use"]])
 
     def _do_rule(self, _):
-        return _all(self._list(self.body))
+        made = _all(self._list(self.body))
+        made.ours = True
+        return made
 
     def _do_lacks(self, table):
         column = self.at.get(table["lacks"])

@@ -1,5 +1,6 @@
 """Why an exposure is, or is not, in an association."""
 
+from jwcal.associations.groups import Group
 from jwcal.associations.names import file_name
 from jwcal.core.errors import UsageError
 
@@ -85,6 +86,8 @@ def explain(generator, associations, index):
 def _reason(generator, compiled, row, candidate, groups, index):
     """Why a rule made no association with a row, or None where it is too far from it to be told."""
     kind = "discovered" if candidate is None else candidate[1]
+    if not compiled.rule.takes(kind):
+        return None
     if candidate is not None:
         text = f"[('{candidate[0]}', '{candidate[1]}')]"
         row = (*row[:-2], text, index)
@@ -100,18 +103,32 @@ def _reason(generator, compiled, row, candidate, groups, index):
             return f"its group of {len(group.members)} {lacks}"
     if mine:
         return "the same as, or part of, another association"
-    if compiled.condition.always(row, False) is not False:
-        return None if not compiled.rule.takes(kind) else "agrees with no group"
-    failed = list(_failed(compiled.condition, row))
-    types = [each for each in failed if "exp_type" in str(each.table)]
-    return None if types or not failed else f"no: {describe(failed[0].table)}"
+    failed = _failed(compiled.condition, row, Group(compiled, kind))
+    if any(_other_type(each, row, Group(compiled, kind)) for each in failed):
+        return None
+    return f"no: {describe(failed[0].table, generator.rules.blocks)}" if failed else "agrees with no group"
 
 
-def _failed(condition, row):
-    for part in condition.parts:
-        if part.always(row, False) is False:
-            deeper = list(_failed(part, row))
-            yield from deeper or [part]
+def _failed(condition, row, group):
+    """Conditions (list) without parts that a row does not meet as the first of a group."""
+    out: list = []
+    # Of the ways into a level-3 group that of the rule tells more than that of acquisitions.
+    parts = [part for part in condition.parts if part.ours] or condition.parts
+    for part in parts:
+        if not part.test(row, group):
+            out += _failed(part, row, group) or [part]
+    return out
+
+
+def _other_type(condition, row, group):
+    """Whether a condition that is not met asks for other exposure types, whichever way it is read."""
+    if condition.ways:
+        return all(
+            any(_other_type(each, row, group) for each in _failed(way, row, group) or [way])
+            for way in condition.ways
+        )
+    table = condition.table
+    return "acquisition" in table or "exp_type" in (table.get("same"), table.get("has"))
 
 
 def describe(table, blocks=None):
@@ -141,7 +158,7 @@ def describe(table, blocks=None):
     if "check" in table:
         text = _TESTS.get(table["check"], table["check"])
         return text if table.get("is", True) else f"not: {text}"
-    words = {"any": " or ", "all": " and ", "none": " nor ", "not_all": " and "}
+    words = {"any": " or ", "all": " and ", "none": " or ", "not_all": " and "}
     for verb, joint in words.items():
         if verb in table:
             text = joint.join(describe(part, blocks) for part in table[verb])

@@ -40,6 +40,7 @@ def content(association, generator):
                     entry["asn_candidate"] = maker.value(member.row, "asn_candidate")
             listed.append(entry)
         products.append({"name": name, "members": listed})
+    target, pool = {"target": association.target}, {"asn_pool": generator.pool.name}
     return {
         "asn_type": association.type,
         "asn_rule": f"{association.origin}_{association.rule.rule}",
@@ -49,8 +50,7 @@ def content(association, generator):
         "program": association.program,
         "constraints": association.common,
         "asn_id": association.candidate,
-        "asn_pool": generator.pool.name,
-        "target": association.target,
+        **(pool | target if association.rule.level == 2 else target | pool),
         "products": products,
     }
 

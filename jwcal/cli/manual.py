@@ -109,9 +109,7 @@ def command_page(name, command, steps):
     lines += troff.section("SYNOPSIS")
     lines += _synopsis(f"jwcal {name}", command)
     if isinstance(command, click.Group):
-        context = click.Context(command, info_name=name)
-        names = command.list_commands(context)
-        children = {n: sub for n in names if (sub := command.get_command(context, n)) is not None}
+        children = _below(command, name)
         for child, sub in children.items():
             lines += [".br", *_synopsis(f"jwcal {name} {child}", sub)]
         lines += [*troff.section("DESCRIPTION"), *troff.paragraphs(command.help)]
@@ -131,6 +129,19 @@ def command_page(name, command, steps):
             lines += _reference_files(step)
     lines += _exit_status(name)
     return troff.page([*lines, *_see_also(_neighbours(name, list(steps)))])
+
+
+def _below(group, name):
+    """Commands of a group, and of the groups among them, by their names after that of the group."""
+    context = click.Context(group, info_name=name)
+    out = {}
+    for child in group.list_commands(context):
+        command = group.get_command(context, child)
+        if command is not None:
+            out[child] = command
+        if isinstance(command, click.Group):
+            out |= {f"{child} {key}": value for key, value in _below(command, child).items()}
+    return out
 
 
 def _bare(line):

@@ -69,6 +69,11 @@ def test_explain_says_why(pool):
     assert "in jw01234-o001_image3_00001_asn.json as science" in said
     said = asn("generate", pool, "--explain", "00003_nrca1").stdout
     assert "by itself dark" in said
+    psf = pool_text(pool_of([row(1, exp_type="mir_4qpm", instrume="miri", detector="mirimage", grating="x")]))
+    said = asn("generate", "-", "--explain", "2", given=psf).stdout
+    assert "Asn_Lv3MIRCoron: its group of 1 has no exposure of a reference star" in said
+    assert "Asn_Lv2ImageSpecial: no: bkgdtarg or is_psf given" in said
+    assert "NIR" not in said
     assert "3 rows fit" in asn("generate", pool, "--explain", "nrca1", code=2).stderr
 
 
@@ -143,3 +148,32 @@ def test_rules(tmp_path):
     assert (
         "rule X: key title is missing" in asn("rules", "--lint", "-r", tmp_path / "bad.toml", code=2).stderr
     )
+
+
+def test_edit_and_gather(tmp_path):
+    asn("from-list", "--product-name", "m", "-o", "a.json", "x_cal.fits", "y_cal.fits", cwd=tmp_path)
+    asn("from-list", "--product-name", "n", "-o", "b.json", "z_cal.fits", cwd=tmp_path)
+    said = asn(
+        "edit", "a.json", "--remove", "x_rate.fits", "--ignore-suffix", "--add", "w.fits:psf", cwd=tmp_path
+    )
+    members = json.loads(said.stdout)["products"][0]["members"]
+    assert [(m["expname"], m["exptype"]) for m in members] == [("y_cal.fits", "science"), ("w.fits", "psf")]
+    assert (
+        "x_rate.fits is no member"
+        in asn("edit", "a.json", "--remove", "x_rate.fits", cwd=tmp_path, code=2).stderr
+    )
+    assert (
+        "member of product m already"
+        in asn("edit", "a.json", "--add", "x_cal.fits", cwd=tmp_path, code=2).stderr
+    )
+    asn("edit", "a.json", "b.json", "-o", "both.json", cwd=tmp_path)
+    asn("edit", "both.json", "--split", "-o", "apart", cwd=tmp_path)
+    assert not asn("diff", "apart/jwnoprogram-o999_image3_00002_asn.json", "b.json", cwd=tmp_path).stdout
+    (tmp_path / "x_cal.fits").write_text("x")
+    said = asn("gather", "a.json", "-o", "work", cwd=tmp_path, code=3)
+    assert "y_cal.fits: is not there (1 of 2" in said.stderr
+    assert not (tmp_path / "work").exists()
+    (tmp_path / "y_cal.fits").write_text("y")
+    asn("gather", "a.json", "-o", "work", "--link", cwd=tmp_path)
+    asn("check", "work/a.json", "--members", "work", cwd=tmp_path)
+    assert (tmp_path / "work" / "y_cal.fits").read_text() == "y"

@@ -1,7 +1,9 @@
 """What jwcal delivers is what the official package would have written, and chooses the same there."""
 
 import json
+import os
 import random
+import re
 import subprocess
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from jwcal.refs.deliver import deliver
 from jwcal.refs.insert import fits_keys, insert, keywords_of
 from jwcal.refs.mapping import Mapping, parse_mapping
 from tests.refs.cachekit import Draft, make_cache
+from tests.refs.test_certify import mutation
 
 HERE = Path(__file__).parent
 DETECTORS = ("NRCA1", "NRCB1", "NIS", "MIRIMAGE")
@@ -99,6 +102,39 @@ def inserted(rules, path):
         return *insert(rules, keywords_of(path), Path(path).name), ""
     except ReferenceFileError as exc:
         return None, None, str(exc)
+
+
+FAULTS = ("no USEAFTER", "no HISTORY", "telescope", "detector", "useafter", "pedigree", "cube", "corner")
+
+
+def test_certify_is_no_milder(peer_python, tmp_path):
+    """What the official certifier rejects is rejected here; what is right passes both."""
+    cache = make_cache(tmp_path / "cache", kinds=("gain",))
+    settings = {"observatory": "jwst", "operational_context": "jwst_0001.pmap", "bad_files_list": []}
+    (cache / "config/jwst/server_config").write_text(repr(settings | {"force_remote_mode": False}))
+    files = {}
+    for name in ("plain", *FAULTS):
+        made = Draft("gain", DATAMODL="GainModel")
+        if name != "plain":
+            mutation("gain", name)[0](made)
+        files[name] = made.write(tmp_path / f"{name.replace(' ', '_')}.fits")
+    done = subprocess.run(
+        [str(peer_python), "-m", "crds.certify", "--comparison-context", "jwst_0001.pmap", *files.values()],
+        env={
+            **os.environ,
+            "CRDS_PATH": str(cache),
+            "CRDS_SERVER_URL": "https://127.0.0.1:9",
+            "CRDS_OBSERVATORY": "jwst",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert "infos" in said, said[-500:]
+    official = {name for name, path in files.items() if re.search(f"ERROR.*data='{re.escape(path)}'", said)}
+    ours = {name for name, path in files.items() if certify(path).errors}
+    assert official == ours == set(FAULTS)
 
 
 @pytest.mark.parametrize("seed", range(6))

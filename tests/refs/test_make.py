@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from jwcal.core.dq import DQ
-from jwcal.core.errors import InputError, OutputError, ReferenceFileError, UsageError
+from jwcal.core.errors import DataError, InputError, OutputError, ReferenceFileError, UsageError
 from jwcal.core.fits import open_fits
 from jwcal.refs.commands_make import make_group
 from jwcal.refs.make.dark import make_dark
@@ -194,6 +194,15 @@ def test_readnoise(sets, tmp_path):
     ratio = ratio[(dark.bad == 0) & np.isfinite(ratio)]
     assert abs(ratio.mean() - 1) < 0.015
     assert abs(ratio.std() / report["relative error"] - 1) < 0.1
+
+
+def test_readnoise_of_miri_is_without_the_decay_after_a_reset(sets, tmp_path):
+    miri = sets("miri")
+    report = make_readnoise(miri.request(tmp_path / "noise.fits"))
+    ratio = plane(tmp_path / "noise.fits") / miri.reference("readnoise")
+    ratio = ratio[(miri.bad == 0) & np.isfinite(ratio)]
+    assert abs(ratio.mean() - 1) < 0.03
+    assert ratio.std() < 1.2 * report["relative error"]
 
 
 def test_shot_noise_is_not_read_noise(tmp_path):
@@ -425,6 +434,10 @@ def test_exposures_that_do_not_belong_together(keys, words, sets, tmp_path):
 def test_too_few_or_the_wrong_kind(sets, tmp_path):
     dark, bright = sets("dark"), sets("bright")
     out = tmp_path / "out.fits"
+    ramp = _ramp(dark, tmp_path)
+    unlit = [
+        changed(f, tmp_path / f"{k}_led_uncal.fits", EXP_TYPE="NRC_LED") for k, f in enumerate(dark.files[:3])
+    ]
     with pytest.raises(UsageError, match="at least 3 integrations"):
         make_dark(dark.request(out, files=dark.files[:2]))
     with pytest.raises(UsageError, match="given twice"):
@@ -432,20 +445,29 @@ def test_too_few_or_the_wrong_kind(sets, tmp_path):
     with pytest.raises(UsageError, match="no exposures"):
         make_flat(dark.request(out, files=()))
     with pytest.raises(InputError, match="a superbias is made of uncal files"):
-        make_superbias(dark.request(out, files=(_ramp(dark, tmp_path),) * 1))
+        make_superbias(dark.request(out, files=(ramp,)))
     with pytest.raises(ReferenceFileError, match="superbias cannot be left out"):
         make_dark(dark.request(out, source=ReferenceSource()))
     with pytest.raises(ReferenceFileError, match="saturation cannot be left out"):
         make_linearity(bright.request(out, source=Override(bright.source, "saturation", "N/A")))
+    with pytest.raises(DataError, match="noise that grows with the signal"):
+        make_gain(dark.request(out), block=16)
+    with pytest.raises(DataError, match="needs light"):
+        make_mask(dark.request(out, files=unlit))
+    with pytest.raises(DataError, match="needs light"):
+        make_flat(dark.request(out, files=unlit))
     with pytest.raises(UsageError, match="no superbias can be made of MIRI"):
         make_superbias(sets("miri").request(out))
     with pytest.raises(UsageError, match="without a step 'jump'"):
         make_dark(dark.request(out, params={"jump": {"skip": True}}))
     with pytest.raises(UsageError, match="no time of the form"):
         make_dark(dark.request(out, useafter="yesterday"))
+    with pytest.raises(InputError, match="S_LINEAR is COMPLETE"):
+        make_linearity(bright.request(out, files=(ramp,)))
     with pytest.raises(InputError, match="reference file, not an exposure"):
         make_dark(dark.request(out, files=(*dark.files, str(dark.refs / "dark.fits"))))
-    assert list(tmp_path.glob("*.fits")) == [tmp_path / "one_dark.fits"]
+    assert not out.exists()
+    assert not [p for p in tmp_path.iterdir() if "out" in p.name]
 
 
 def _ramp(dark, folder):

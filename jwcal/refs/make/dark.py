@@ -9,7 +9,9 @@ from jwcal.refs.make.write import add_images, reference_header
 
 FLAGS = ("DO_NOT_USE", "UNRELIABLE_DARK")
 # The MIRI steps left out only flag groups, and a dark needs them all.
-RECIPE = Recipe("dark", skip=("firstframe", "lastframe", "rscd"), least=3, needs=("superbias",))
+RECIPE = Recipe(
+    "dark", skip=("firstframe", "lastframe", "rscd"), least=3, needs=("superbias",), undone=("S_DARK",)
+)
 
 
 def make_dark(request, sigma=4.0):
@@ -51,7 +53,7 @@ def make_dark(request, sigma=4.0):
     with create_fits(request.output, request.overwrite) as out, Ramps(request, RECIPE) as ramps:
         meta = ramps.exposures[0].meta
         miri = meta["INSTRUME"] == "MIRI"
-        sets = _sets(ramps.nints, miri)
+        sets = ramps.alike()
         ngroups, frame = ramps.ngroups, ramps.frame
         lead = (len(sets), ngroups) if miri else (ngroups,)
         planes = {
@@ -91,15 +93,6 @@ def make_dark(request, sigma=4.0):
         "fraction clipped": float(clipped / max(values, 1)),
         "unreliable pixels": int(unreliable),
     }
-
-
-def _sets(nints, miri):
-    """Ramps that each integration of the dark is the mean of."""
-    if not miri:
-        return [np.arange(sum(nints))]
-    first = np.cumsum([0, *nints[:-1]])
-    later = np.setdiff1d(np.arange(sum(nints)), first)
-    return [first, later] if later.size > 1 else [first]
 
 
 def _keywords(meta, ngroups, nints):

@@ -15,10 +15,19 @@ from jwcal.refs.make.write import reference_header, write_planes
 FLAGS = ("DO_NOT_USE", "NO_FLAT_FIELD", "UNRELIABLE_FLAT")
 _ELEMENTS = ("FILTER", "PUPIL", "GRATING", "BAND")
 RECIPE = Recipe(
-    "flat", pipeline="detector1", same=(), alike=_ELEMENTS, least=2, groups=2, takes=("uncal", "ramp", "rate")
+    "flat",
+    pipeline="detector1",
+    same=(),
+    alike=_ELEMENTS,
+    least=2,
+    groups=2,
+    takes=("uncal", "ramp", "rate"),
+    undone=("S_FLAT",),
 )
 _UNUSABLE = DQ["DO_NOT_USE"] | DQ["SATURATED"]
 _ROWS = 64
+# Smallest median rate in units of the error of one pixel.
+_SIGNIFICANT = 3.0
 
 
 def make_flat(request, sigma=4.0, lowest=0.05, unreliable=0.05):
@@ -126,9 +135,14 @@ def _rates(request, exposures, scratch):
         image[(rate["DQ"] & _UNUSABLE) != 0] = np.nan
         if rates is None:
             rates = np.memmap(scratch, np.float32, "w+", shape=(len(exposures), *image.shape))
-        level = _median(image, exposure)
-        if not level > 0:
-            raise DataError(f"{exposure.label}: the median rate is {level:g} DN/s; a flat needs light")
+        level, error = (
+            _median(image, exposure),
+            _median(np.where(np.isnan(image), np.nan, rate["ERR"]), exposure),
+        )
+        if not level > _SIGNIFICANT * error:
+            raise DataError(
+                f"{exposure.label}: the median rate is {level:.3g} DN/s with an error of {error:.2g}; a flat needs light"
+            )
         rates[k] = image / np.float32(level)
     return rates, steps
 

@@ -17,6 +17,8 @@ RECIPE = Recipe(
 _BAD = ("DO_NOT_USE", "DEAD", "HOT", "LOW_QE", "NO_SAT_CHECK", "NO_LIN_CORR", "UNRELIABLE_BIAS")
 # Largest change of the lamp between the exposures of a pair.
 _STEADY = 0.05
+# Smallest slope of a line in units of its error.
+_SIGNIFICANT = 5.0
 
 
 def make_gain(request, block=64, sigma=4.0):
@@ -103,7 +105,9 @@ def make_gain(request, block=64, sigma=4.0):
                 "no block of pixels has noise that grows with the signal; are these exposures to light?"
             )
         if np.nanmax(drifts, initial=0) > _STEADY:
-            log.warning("the light of a pair differs by up to %.0f %%", 100 * np.nanmax(drifts))
+            log.warning(
+                "refs make gain: the light of a pair differs by up to %.0f %%", 100 * np.nanmax(drifts)
+            )
         typical = float(np.median(gain[fine]))
         plane = np.where(fine, gain, typical)[rows][:, columns].astype(np.float32)
         spread = float(np.median(error[fine] / gain[fine]))
@@ -222,6 +226,6 @@ def transfer(sci, intervals, sigma):
         slope = (weight * (x - centre) * y).sum() / square
         start = (weight * y).sum() / total - slope * centre
         model = np.maximum(start + slope * x, 1e-3 * y)
-    if not slope > 0:
+    if not slope > _SIGNIFICANT / np.sqrt(square):
         return np.nan, np.nan, np.nan, drift
     return 1 / slope, 1 / np.sqrt(square) / slope**2, np.sqrt(max(start, 0) / 2), drift

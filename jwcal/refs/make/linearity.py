@@ -10,7 +10,7 @@ from jwcal.refs.make.write import reference_header, write_planes
 FLAGS = ("DO_NOT_USE", "NO_LIN_CORR")
 RECIPE = Recipe(
     "linearity", skip=("linearity",), same=("READPATT", "NFRAMES", "GROUPGAP", "TFRAME"), least=1, groups=5,
-    needs=("saturation", "superbias"),
+    needs=("saturation", "superbias"), undone=("S_LINEAR",),
 )  # fmt: skip
 # Powers of signals in units of this stay near 1.
 _UNIT = 32768.0

@@ -79,6 +79,8 @@ def make_mask(
         For fewer than two integrations of a kind, unknown flags or impossible thresholds.
     InputError
         If the exposures differ in detector or subarray, or those of a kind in sampling.
+    DataError
+        If the flats have no light.
 
     Notes
     -----
@@ -229,14 +231,21 @@ def _from_darks(ramps, reference, hot, rc, noisy, sigma):
 
 
 def _from_flats(ramps, known, reference, dead, low_qe, adjacent, box, sigma):
-    rate = np.empty(ramps.frame, np.float32)
+    rate, error = np.empty(ramps.frame, np.float32), np.empty(ramps.frame, np.float32)
     times = ramps.group_times()
 
     def work(place):
         sci, _ = ramps.read(place)
-        rate[place[0] : place[1], place[2] : place[3]] = clipped_mean(slopes(sci, times), sigma)[0]
+        own = np.s_[place[0] : place[1], place[2] : place[3]]
+        rate[own], error[own] = _measure(slopes(sci, times), sigma)
 
     ramps.map(work, ramps.boxes(8 * sum(ramps.nints) * ramps.ngroups))
+    seen = np.isfinite(rate) & np.isfinite(error) & ~reference
+    level, typical = (float(np.median(a[seen])) if seen.any() else 0.0 for a in (rate, error))
+    if not level > _SIGNIFICANT * typical:
+        raise DataError(
+            f"the median slope of the flats is {level:.3g} +- {typical:.2g} DN/s; a flat needs light"
+        )
     response = relative(rate, (known == 0) & ~reference, box)
     dq = np.zeros(ramps.frame, np.uint32)
     active = ~reference

@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from jwcal.core.errors import InputError, UsageError
 from jwcal.kernels.stack import clipped_mean
 from jwcal.refs.make.sets import Ramps, Recipe
 from jwcal.refs.make.write import reference_header, write_planes
@@ -51,11 +52,11 @@ def make_readnoise(request, sigma=4.0, least=10):
 
     Notes
     -----
-    Layout and meaning: jwst documentation, "READNOISE Reference File".  Successive differences
-    share a group, so that n of them tell the noise as well as 2 n / 3 independent ones; the
+    Of MIRI the mean of each difference over the exposures, in which the decay after a reset is seen, does
+    not count as noise.  Layout and meaning: jwst documentation, "READNOISE Reference File".  Successive
+    differences share a group, so that n of them tell the noise as well as 2 n / 3 independent ones; the
     variance of the shot noise of averaged groups is that of Robberto 2009, JWST-STScI-001853.
     """
-    from jwcal.core.errors import UsageError
     from jwcal.core.fits import create_fits
 
     with create_fits(request.output, request.overwrite) as out, Ramps(request, RECIPE) as ramps:
@@ -65,6 +66,9 @@ def make_readnoise(request, sigma=4.0, least=10):
                 f"a readnoise needs at least {least} differences of groups, and here are {total}; give more exposures"
             )
         meta = ramps.meta
+        miri = meta["INSTRUME"] == "MIRI"
+        if miri and len({exposure.shape[1] for exposure in ramps.exposures}) > 1:
+            raise InputError("exposures of MIRI for a readnoise must have the same number of groups")
         nframes, period = meta["NFRAMES"], meta["NFRAMES"] + meta["GROUPGAP"]
         gain = gain_plane(request, ramps)
         share = 1 - (nframes**2 - 1) / (3 * nframes * period)
@@ -72,10 +76,13 @@ def make_readnoise(request, sigma=4.0, least=10):
         used = np.empty(ramps.frame, np.int32)
 
         def work(box):
-            steps = np.concatenate(
-                [np.diff(sci, axis=1).reshape(-1, *sci.shape[2:]) for sci in ramps.each(box)]
-            )
+            if miri:
+                steps, level = _without_transients(np.diff(ramps.read(box)[0], axis=1), ramps.alike(), sigma)
+            else:
+                parts = [np.diff(sci, axis=1).reshape(-1, *sci.shape[2:]) for sci in ramps.each(box)]
+                steps, level = np.concatenate(parts), None
             mean, scatter, count = clipped_mean(steps, sigma)
+            mean = mean if level is None else level
             place = np.s_[box[0] : box[1], box[2] : box[3]]
             variance = scatter.astype(float) ** 2
             if gain is not None:
@@ -100,6 +107,33 @@ def make_readnoise(request, sigma=4.0, least=10):
         "relative error": float(np.sqrt(0.75 / max(np.median(used), 1))),
         "pixels without a value": missing,
     }
+
+
+def _without_transients(steps, sets, sigma):
+    """Differences of groups less their mean over alike ramps, with their scatter restored; and that mean.
+
+    Parameters
+    ----------
+    steps : (nramp, nstep, ny, nx) float32 numpy.ndarray
+        Changed.
+    sets : list of numpy.ndarray
+        Ramps that are alike; of fewer than three the differences stay as they are.
+    sigma : float
+        Clipping limit.
+
+    Returns
+    -------
+    steps : (nramp * nstep, ny, nx) float32 numpy.ndarray
+    level : (ny, nx) float32 numpy.ndarray
+    """
+    levels = []
+    for members in sets:
+        own = steps[members]
+        mean, _, _ = clipped_mean(own, sigma)
+        levels.append(np.where(np.isfinite(mean), mean, 0).mean(axis=0))
+        if members.size > 2:
+            steps[members] = (own - mean) * np.float32(np.sqrt(members.size / (members.size - 1)))
+    return steps.reshape(-1, *steps.shape[2:]), np.mean(levels, axis=0)
 
 
 def gain_plane(request, ramps):

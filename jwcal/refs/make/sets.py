@@ -90,6 +90,8 @@ class Recipe:
         Steps that must not be skipped for want of a reference file.
     alike : tuple of str
         Keywords all exposures must share or lack.
+    undone : tuple of str
+        Status keywords of steps that must not have been run.
     """
 
     kind: str
@@ -103,6 +105,7 @@ class Recipe:
     depth: int | None = None
     needs: tuple = ()
     alike: tuple = ()
+    undone: tuple = ()
 
 
 class Override:
@@ -195,6 +198,11 @@ def _check(first, exposure, recipe):
         raise InputError(
             f"{label}: is a {exposure.product}; a {recipe.kind} is made of {' or '.join(recipe.takes)} files"
         )
+    for key in recipe.undone:
+        if exposure.meta.get(key) == "COMPLETE":
+            raise InputError(
+                f"{label}: {key} is COMPLETE; a {recipe.kind} is made of exposures before that step"
+            )
     if len(exposure.shape) == 4 and exposure.shape[1] < recipe.groups:
         raise InputError(
             f"{label}: has {exposure.shape[1]} groups; a {recipe.kind} needs at least {recipe.groups}"
@@ -395,6 +403,21 @@ class Ramps:
 
         walk.walk(box, ("SCI", "GROUPDQ", "PIXELDQ"), deliver)
 
+    def alike(self):
+        """Ramps whose signal without light is the same: of MIRI the first integrations, and the later ones.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            Numbers of the ramps, as `read` gives them.
+        """
+        total = sum(self.nints)
+        if self.exposures[0].meta["INSTRUME"] != "MIRI":
+            return [np.arange(total)]
+        first = np.cumsum([0, *self.nints[:-1]])
+        later = np.setdiff1d(np.arange(total), first)
+        return [first, later] if later.size > 1 else [first]
+
     def group_times(self):
         """Mean time of every group since the start of the integration [s]."""
         meta = self.exposures[0].meta
@@ -435,7 +458,7 @@ def job_for(request, recipe, exposure, outputs=None):
             )
     layers = Layers()
     names = {item.step.name for item in items}
-    layers.add("call", {name: values for name, values in request.params.items() if name in names})
+    layers.add("refs make", {name: values for name, values in request.params.items() if name in names})
     return Job(items, layers, request.source, outputs or {}, jobs=request.jobs, strict=request.strict)
 
 

@@ -53,7 +53,8 @@ def make_superbias(request, sigma=4.0, noisy=5.0):
     Notes
     -----
     Layout: jwst documentation, "SUPERBIAS Reference File".  The signal collected until the first
-    group is part of the bias: use exposures without light.
+    group is part of the bias: use exposures without light.  The mean drift of these exposures, a level
+    for each output, stays in the reference and is without effect, for the refpix step takes it out.
     """
     from jwcal.core.fits import create_fits
 
