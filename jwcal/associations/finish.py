@@ -2,6 +2,7 @@
 
 from jwcal.associations.groups import Member
 from jwcal.associations.names import escaped, product_name
+from jwcal.associations.pool import EMPTY
 
 GOOD = "No known degraded exposures in association."
 DEGRADED = "One or more members have an error associated with them.\nDetails can be found in the member.exposerr attribute."
@@ -28,10 +29,12 @@ class Association:
         Running number among those of one candidate and type.
     version : str or None
         Stamp in the file name.
+    degraded : bool
+        An exposure of the group it comes from has an error, whether it stayed a member or not.
     """
 
     __slots__ = (
-        "_shared", "candidate", "kind", "origin", "products", "program", "rule", "sequence", "target", "version",
+        "_shared", "candidate", "degraded", "kind", "origin", "products", "program", "rule", "sequence", "target", "version",
     )  # fmt: skip
 
     def __init__(self, group, origin, name, members, target):
@@ -43,6 +46,7 @@ class Association:
         self.target = target
         self.products = [(name, members)]
         self.sequence = 0
+        self.degraded = False
         self.version = None
         self._shared = group.names, group.bound, group.noted
 
@@ -91,11 +95,16 @@ class Finisher:
 
     def finish(self, group, origin):
         """Associations (list of Association) that come of a group; none if it is not complete."""
-        rule = group.rule
         if self.missing(group) is not None:
             return []
-        if rule.level == 3:
-            return self._finish3(group, origin)
+        found = self._finish3(group, origin) if group.rule.level == 3 else self._finish2(group, origin)
+        degraded = any(self.maker.value(member.row, "exposerr") not in EMPTY for member in group.members)
+        for association in found:
+            association.degraded = degraded
+        return found
+
+    def _finish2(self, group, origin):
+        rule = group.rule
         sciences = group.of_role("science")
         name = self.endings.product(sciences[0].file)
         target = self.maker.value(group.members[0].row, "targetid")

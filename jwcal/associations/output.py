@@ -7,7 +7,6 @@ from pathlib import Path
 from jwcal import __version__
 from jwcal.associations.finish import DEGRADED, GOOD
 from jwcal.associations.names import file_name
-from jwcal.associations.pool import EMPTY
 from jwcal.core.errors import InputError, OutputError
 
 
@@ -27,15 +26,13 @@ def content(association, generator):
         Keys and order of the official files.
     """
     maker = generator.maker
-    products, degraded = [], False
+    products = []
     for name, members in association.products:
         listed = []
         for member in members:
             entry = {"expname": member.file, "exptype": member.role}
             if member.row is not None:
-                error = maker.value(member.row, "exposerr")
-                degraded = degraded or error not in EMPTY
-                entry["exposerr"] = error
+                entry["exposerr"] = maker.value(member.row, "exposerr")
                 if association.rule.level == 3:
                     entry["asn_candidate"] = maker.value(member.row, "asn_candidate")
             listed.append(entry)
@@ -46,7 +43,7 @@ def content(association, generator):
         "asn_rule": f"{association.origin}_{association.rule.rule}",
         "version_id": association.version,
         "code_version": __version__,
-        "degraded_status": DEGRADED if degraded else GOOD,
+        "degraded_status": DEGRADED if association.degraded else GOOD,
         "program": association.program,
         "constraints": association.common,
         "asn_id": association.candidate,

@@ -172,7 +172,8 @@ class Affected:
             return
         setup = (str(self.left.cache.root), self._contexts, self.off, form, label)
         with get_context("fork").Pool(jobs, _start_worker, setup) as pool:
-            waiting, number = deque(), 1
+            waiting: deque = deque()
+            number = 1
             for block in itertools.chain((first, second), blocks):
                 if len(waiting) > 2 * jobs:
                     yield from self._add(*waiting.popleft().get())

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jwcal.core.dq import DQ, MEANING
+from jwcal.core.dq import DQ
 from jwcal.simulate.pixels import linearise
 from jwcal.simulate.ramp import dark_factor
 
@@ -49,11 +49,9 @@ def dq_definition():
     numpy.ndarray
         Structured: BIT, VALUE, NAME, DESCRIPTION; standard bits.
     """
-    table = np.zeros(len(_FLAGS), [("BIT", "i4"), ("VALUE", "u4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
-    rows = sorted((DQ[name], name) for name in _FLAGS)
-    for k, (value, name) in enumerate(rows):
-        table[k] = (value.bit_length() - 1, value, name, MEANING[name])
-    return table
+    from jwcal.refs.make.write import dq_definition as definition
+
+    return definition(_FLAGS)
 
 
 def rscd_table(region, timing):

@@ -160,7 +160,13 @@ def test_wrong_product(rate, case, invoke, tmp_path):
         *refs,
     )
     refuse(
-        invoke, 3, "superbias takes a ramp, and this is a rate", tmp_path, "superbias", tmp_path / "x_rate.fits", *refs
+        invoke,
+        3,
+        "superbias takes a ramp, and this is a rate",
+        tmp_path,
+        "superbias",
+        tmp_path / "x_rate.fits",
+        *refs,
     )
     refuse(invoke, 3, "takes a rate, and this is a", tmp_path, "gain-scale", case.uncal, *refs)
     edit(tmp_path / "x_rate.fits", keyword("S_PHOTOM", "COMPLETE"))

@@ -108,7 +108,11 @@ def test_index_is_python_that_says_where_everything_is():
 def test_every_command_has_a_page():
     pages = {p.name for p in (ROOT / "man").glob("*.1")}
     assert pages == {"jwcal.1", *(f"jwcal-{name}.1" for name in NAMES)}
-    assert {p.name for p in (ROOT / "man").iterdir()} - pages == {"jwcal-pipes.7", "jwcal-fits.5", "jwcal-rules.5"}
+    assert {p.name for p in (ROOT / "man").iterdir()} - pages == {
+        "jwcal-pipes.7",
+        "jwcal-fits.5",
+        "jwcal-rules.5",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
