@@ -508,7 +508,7 @@ def _opened(conditions, blocks):
 
 @click.group("asn", context_settings=_SETTINGS)
 def asn_group():
-    """Put exposures together that are processed together: association files from pools."""
+    """Make associations: which exposures of a pool are processed together."""
 
 
 for _command in (

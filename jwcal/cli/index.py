@@ -172,7 +172,7 @@ COMMANDS = {
         "jwcal.associations.commands",
         "asn_group",
         "Tools",
-        "Put exposures together that are processed together: association files from pools.",
+        "Make associations: which exposures of a pool are processed together.",
     ),
     "sim": (
         "jwcal.simulate.commands",

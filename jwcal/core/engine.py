@@ -21,13 +21,13 @@ from jwcal.core.errors import DataError, JwcalError
 from jwcal.core.exposure import kind_of, products
 from jwcal.core.step import Skip
 from jwcal.core.tile import MIN_ROWS, Buffers, Tile, plan_bands
-from jwcal.core.window import Kept, Window
+from jwcal.core.window import Window, keep_for, rows_kept
 
 log = logging.getLogger(__name__)
 
-# Memory of a window, results included.  Larger ones are faster for time series of small subarrays, but then
-# memory would grow with NINTS until they are full: this one is full from two integrations of 512x512 on.
-TILE_BYTES = 8 << 20
+# Memory of a window, results included.  Larger ones are faster for time series, but then memory would grow
+# with NINTS until they are full: with two threads this one is full from two integrations of 256x256 on.
+TILE_BYTES = 5 << 20
 # Bytes of both products of a slope fit, per pixel and (for one of them) per integration.
 SLOPE_BYTES = 20
 STRIP_BYTES = 2 << 20
@@ -48,13 +48,15 @@ class Node:
         What the step's setup returned.
     halo : int
         Rows and columns of neighbours it needs.
+    carries : bool
+        Whether it sees every row once and carries what it must know of those it has finished.
     corrections : dict
         Integration number to what its solve hook returned.
     """
 
     def __init__(self, step, p, refs):
         self.step, self.p, self.refs = step, p, refs
-        self.plan, self.halo = None, 0
+        self.plan, self.halo, self.carries = None, 0, False
         self.corrections: dict = {}
         self.all_dnu = None
         self.counts: Counter = Counter()
@@ -63,7 +65,9 @@ class Node:
         """Run the setup hook; `Skip` passes through to the caller."""
         if self.step.setup_hook is not None:
             self.plan = self.step.setup_hook(exposure, self.refs, self.p)
-        self.halo = self.step.halo(self.plan) if callable(self.step.halo) else self.step.halo
+        halo, carries = self.step.halo, self.step.carries
+        self.halo = halo(self.plan) if callable(halo) else halo
+        self.carries = self.halo > 0 and (carries(self.plan) if callable(carries) else carries)
 
     @property
     def has_frames(self):
@@ -238,17 +242,25 @@ class Pass:
         return self.spec[name]["dtype"] if name in self.spec else "f4"
 
     def _pixel_bytes(self, nodes, planes):
+        """Bytes of a pixel in memory, and those of its products."""
         total = 0
         for name in planes:
             shape = self.shape_of(name, (0, 1, 0, 1), None)
             total += int(np.prod(shape, dtype=np.int64)) * np.dtype(self.dtype_of(name)).itemsize
-        if any(node.step.gives != node.step.takes for node in nodes):
-            total += SLOPE_BYTES * (1 + self.exposure.shape[0])
-        return max(total, 1)
+        slopes = any(node.step.gives != node.step.takes for node in nodes)
+        return max(total, 1), SLOPE_BYTES * (1 + self.exposure.shape[0]) if slopes else 0
 
     def _bands(self, nodes, planes):
+        return self._plan(nodes, planes, 0)
+
+    def _plan(self, nodes, planes, least):
+        """Rows of a window and bands of the frame; a window has at least `least` new rows of full width."""
         halo = sum(n.halo for n in nodes)
-        return plan_bands(TILE_BYTES // self._pixel_bytes(nodes, planes), self.frame, halo, self.jobs)
+        size, made = self._pixel_bytes(nodes, planes)
+        # There are no products of the rows kept from before.
+        kept = rows_kept(nodes) * size / (size + made)
+        pixels = max(TILE_BYTES / (size + made), self.frame[1] * (least + kept) if least else 0)
+        return plan_bands(pixels, self.frame, halo, self.jobs, kept)
 
     def _map(self, work, items):
         done = 0
@@ -406,7 +418,8 @@ class Pass:
         """Run steps on a band of the frame, a few new rows at a time.
 
         A step that needs neighbours lags behind by its halo: the rows it could not finish are
-        kept, as they were before it, and come in front of the next ones.
+        kept and come in front of the next ones, with as many again, as they were before it, if it does
+        not carry what it must know of them.
 
         Parameters
         ----------
@@ -427,9 +440,9 @@ class Pass:
         ny, nx = self.frame
         reach = sum(n.halo for n in nodes)
         x0, x1 = max(left - reach, 0), min(right + reach, nx)
-        window = Window(self, planes, rows, 2 * reach, (x0, x1), (left - x0, right - x0), self._buffers())
         counts: list[Counter] = [Counter() for _ in nodes]
-        halos = [Kept(max(top - reach, 0), n) for n in range(len(nodes))]
+        halos = keep_for(nodes)
+        window = Window(self, planes, rows, halos, (x0, x1), (left - x0, right - x0), self._buffers())
         end = min(bottom + reach, ny)
         for start in range(max(top - reach, 0), end, rows):
             if stop is not None and stop():
@@ -455,7 +468,7 @@ class Pass:
                 continue
             if node.halo:
                 reach -= node.halo
-                tile = window.with_halo(node.halo, halos[k - 1], wanted)
+                tile = window.with_halo(halos[k - 1], wanted)
             made = self.apply(node, tile, cache, window.buffers, counts[k - 1])
             top = tile.box[0]
             window.adopt(tile)
@@ -533,11 +546,8 @@ class Pass:
         node = self.nodes[k]
         nodes, needed = slice_for(self.nodes[:k], node.step.uses)
         planes = self._loadable(needed)
-        halo = sum(n.halo for n in nodes)
-        pixels = TILE_BYTES // self._pixel_bytes(nodes, planes)
         # Sums must not depend on where a row is divided, so it never is.
-        whole = max(pixels, self.frame[1] * (MIN_ROWS + 2 * halo))
-        rows, bands = plan_bands(whole, self.frame, halo, self.jobs)
+        rows, bands = self._plan(nodes, planes, MIN_ROWS)
         found: dict = {}
 
         def look(done, tile, _products):

@@ -315,6 +315,7 @@ def step(
     scope="tile",
     span="integration",
     halo=0,
+    carries=False,
     keywords=(),
     needs_all_dnu=False,
     ahead=None,
@@ -353,6 +354,11 @@ def step(
         "integration": may be called with any subset of integrations; "exposure": with all.
     halo : int or callable
         Neighbouring rows and columns needed; a callable gets the plan.
+    carries : bool or callable
+        For a step with a halo that looks at every row only once: it finishes the first ``tile.ready`` rows of
+        a tile, the rest comes again in front of the next one, as it is, where ``tile.fresh`` is the first
+        row it has not seen; what it must know of finished rows it puts into ``tile.carry``, a dict.
+        Without, it gets the halo as it was before the step.  A callable gets the plan.
     keywords : sequence of str
         Header keywords `finish` sets.
     needs_all_dnu : bool
@@ -396,6 +402,7 @@ def step(
             scope=scope,
             span=span,
             halo=halo,
+            carries=carries,
             keywords=tuple(keywords),
             needs_all_dnu=needs_all_dnu,
             ahead=ahead,

@@ -39,6 +39,8 @@ class Tile:
         y0, y1, x0, x1 of the arrays in the exposure's frame, half-open.
     core : (int, int, int, int)
         The part of the arrays that will be kept (the rest is halo).
+    counted : (int, int, int, int)
+        The fresh part of what will be kept, now or later.
     i0, i1 : int
         Integrations of the file held here, half-open.
     plan : object
@@ -49,6 +51,12 @@ class Tile:
         Threads a step that has the whole frame may use.
     stripe : int or None
         Superstripe of the frame held here, if that is one; integrations are counted in frames then.
+    fresh : int
+        First row that the running step has not seen yet.
+    ready : int
+        Number of rows from the top that the running step has to finish.
+    carry : dict
+        For steps that carry what they must know of rows above the tile; empty at the top.
     """
 
     def __init__(self, planes, meta, box, core, ints):
@@ -60,6 +68,9 @@ class Tile:
         self.all_dnu: Any = None
         self.jobs = 1
         self.stripe: Any = None
+        self.fresh, self.ready = 0, box[1] - box[0]
+        self.carry: dict = {}
+        self.counted = core
         self._node: Any = None
         self._counts: Any = None
 
@@ -115,10 +126,13 @@ class Tile:
         planes = {n: a[stripe::count] if has_ints(n) else a[stripe] for n, a in self.planes.items()}
         part = Tile(planes, self.meta, self.box, self.core, (self.i0 // count, self.i1 // count))
         part.stripe = stripe
+        part.fresh, part.ready, part.counted = self.fresh, self.ready, self.counted
+        part.carry = self.carry.setdefault(stripe, {})
         return part
 
     def shrink(self, halo):
-        """Drop the halo rows and columns beyond `halo`."""
+        """Drop the halo rows and columns beyond `halo`, and what a step carries of them."""
+        self.carry = {}
         cy0, cy1, cx0, cx1 = self.core
         ny, nx = self.box[1] - self.box[0], self.box[3] - self.box[2]
         y0, y1 = max(cy0 - halo, 0), min(cy1 + halo, ny)
@@ -131,7 +145,8 @@ class Tile:
             self.planes[name] = np.ascontiguousarray(part) if narrow else part
         by, bx = self.box[0], self.box[2]
         self.box = (by + y0, by + y1, bx + x0, bx + x1)
-        self.core = (cy0 - y0, cy1 - y0, cx0 - x0, cx1 - x0)
+        self.core = self.counted = (cy0 - y0, cy1 - y0, cx0 - x0, cx1 - x0)
+        self.ready = y1 - y0
 
     def kept(self, name):
         """Return the core part of a plane."""
@@ -151,12 +166,12 @@ class Tile:
         return (by + y0, by + y1, bx + x0, bx + x1)
 
 
-def plan_bands(pixels, frame, halo, jobs):
+def plan_bands(pixels, frame, halo, jobs, kept):
     """Divide a frame into bands, each of which a window rolls down.
 
     Parameters
     ----------
-    pixels : int
+    pixels : float
         Pixels a window may hold, the rows kept for the halo included.
     frame : (int, int)
         Rows and columns of the frame.
@@ -164,6 +179,8 @@ def plan_bands(pixels, frame, halo, jobs):
         Pixels around a row that its value depends on.
     jobs : int
         Threads.
+    kept : float
+        Rows kept from before, as a number of new ones that take as much memory.
 
     Returns
     -------
@@ -173,11 +190,10 @@ def plan_bands(pixels, frame, halo, jobs):
         Boxes y0, y1, x0, x1 that cover the frame without overlap.
     """
     ny, nx = frame
-    kept = 2 * halo
     width = nx
-    while width > MIN_COLUMNS and (width + kept * (width < nx)) * (MIN_ROWS + kept) > pixels:
+    while width > MIN_COLUMNS and (width + 2 * halo * (width < nx)) * (MIN_ROWS + kept) > pixels:
         width = max(-(-width // 2), MIN_COLUMNS)
-    rows = max(pixels // (width + kept * (width < nx)) - kept, 1)
+    rows = max(int(pixels / (width + 2 * halo * (width < nx)) - kept), 1)
     count = jobs * max(min(4, ny // (jobs * BAND_ROWS)), 1)
     rows = int(min(rows, -(-ny // count)))
     # Columns are divided at even places, so that pairs of neighbours stay together.

@@ -114,6 +114,7 @@ log = logging.getLogger(__name__)
     uses=("SCI", "GROUPDQ", "PIXELDQ"),
     span="exposure",
     halo=lambda plan: 1 if plan.rules["neighbours"] else 0,
+    carries=True,
     keywords=("S_JUMP", "PRIMECRS", "EXTNCRS"),
     needs_all_dnu=True,
 )
@@ -150,7 +151,10 @@ def jump(tile, refs, p):
         refs["gain"]["SCI"],
         refs["readnoise"]["SCI"],
         JumpRules(method=method, **plan.rules),
-        core=tile.core,
+        core=tile.counted,
+        fresh=tile.fresh,
+        ready=tile.ready,
+        carry=tile.carry,
     )
     tile.count("jumps", found)
     if plan.showers is not None:

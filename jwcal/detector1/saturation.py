@@ -56,6 +56,7 @@ def _limits(ref, box, plan):
     changes=("GROUPDQ", "PIXELDQ", "ZEROFRAME"),
     uses=("SCI", "GROUPDQ", "PIXELDQ", "ZEROFRAME"),
     halo=_reach,
+    carries=lambda plan: plan.normal is None,
     ahead=2,
 )
 def saturation(tile, refs, p):
@@ -93,6 +94,9 @@ def saturation(tile, refs, p):
         bias=None if bias is None else bias["SCI"],
         nframe=tile.plan.nframe,
         grow=tile.plan.grow,
+        fresh=tile.fresh,
+        ready=tile.ready,
+        carry=tile.carry,
     )
     # Flags last to the end of an integration, so its last group shows every saturated pixel.
     last = tile.kept("GROUPDQ")[:, -1] & DQ["SATURATED"]

@@ -59,6 +59,9 @@ class _Args(ctypes.Structure):
         *[(name, ctypes.c_ssize_t) for name in ("sci_int", "sci_group", "gdq_int", "gdq_group")],
         *[(name, ctypes.c_ssize_t) for name in ("nint", "ngroup", "ny", "nx")],
         ("core", ctypes.c_ssize_t * 4),
+        ("fresh", ctypes.c_ssize_t),
+        ("ready", ctypes.c_ssize_t),
+        ("strong", ctypes.c_void_p),
         ("method", ctypes.c_int32),
         ("neighbours", ctypes.c_int32),
         *[(name, ctypes.c_double) for name in ("nframes", "limit", "limit_four", "limit_three")],
@@ -107,7 +110,7 @@ def choose_method(
     return "single-pass" if usable - 1 >= min_diffs_single_pass else "iterative"
 
 
-def flag_jumps(sci, gdq, pdq, gain, rnoise, rules, core=None):
+def flag_jumps(sci, gdq, pdq, gain, rnoise, rules, core=None, *, fresh=0, ready=None, carry=None):
     """Flag jumps in a tile, in place.
 
     Parameters
@@ -127,6 +130,13 @@ def flag_jumps(sci, gdq, pdq, gain, rnoise, rules, core=None):
         Thresholds and method.
     core : (int, int, int, int) or None
         y0, y1, x0, x1 of the part of the tile whose jumps are counted; None is all.
+    fresh : int
+        First row to search; those before, if any, were searched in the calls before.
+    ready : int or None
+        Number of rows to finish; the others, one or none, come again at the top of the next call.
+        None is all.
+    carry : dict or None
+        What calls that go down a frame must know of the rows above; empty for the first.
 
     Returns
     -------
@@ -151,11 +161,16 @@ def flag_jumps(sci, gdq, pdq, gain, rnoise, rules, core=None):
     plane(pdq, (ny, nx), np.uint32, "pdq")
     plane(gain, (ny, nx), np.float32, "gain")
     plane(rnoise, (ny, nx), np.float32, "rnoise")
+    ready = ny if ready is None else ready
     if native() is None:
-        return flag_jumps_numpy(sci, gdq, pdq, gain, rnoise, rules, core)
+        return flag_jumps_numpy(
+            sci, gdq, pdq, gain, rnoise, rules, core, fresh=fresh, ready=ready, carry=carry
+        )
+    strong = None if carry is None or not rules.neighbours else _strong(carry, nint * (ngroup - 1), nx)
     args = _Args(
         *(array.ctypes.data for array in (sci, gdq, pdq, gain, rnoise)), *strides, nint, ngroup, ny, nx,
-        (ctypes.c_ssize_t * 4)(*(core or (0, ny, 0, nx))), METHODS.index(rules.method) if rules.method else len(METHODS), rules.neighbours,
+        (ctypes.c_ssize_t * 4)(*(core or (0, ny, 0, nx))), fresh, ready,
+        None if strong is None else strong.ctypes.data, METHODS.index(rules.method) if rules.method else len(METHODS), rules.neighbours,
         rules.nframes, rules.limit, rules.limit_four, rules.limit_three, rules.min_ratio, rules.max_ratio,
         rules.after[0][0], rules.after[1][0], rules.after[0][1], rules.after[1][1], rules.no_gain, 0,
     )  # fmt: skip
@@ -164,29 +179,45 @@ def flag_jumps(sci, gdq, pdq, gain, rnoise, rules, core=None):
     return args.primary
 
 
-def flag_jumps_numpy(sci, gdq, pdq, gain, rnoise, rules, core=None):
+def _strong(carry, ndiff, nx):
+    """Jumps of the last row seen that spread to the next one."""
+    if "strong" not in carry:
+        carry["strong"] = np.zeros((ndiff, nx), np.uint8)
+    return carry["strong"]
+
+
+def flag_jumps_numpy(sci, gdq, pdq, gain, rnoise, rules, core=None, *, fresh=0, ready=None, carry=None):
     """NumPy twin of `flag_jumps`."""
     nint, ngroup, ny, nx = sci.shape
     y0, y1, x0, x1 = core or (0, ny, 0, nx)
     with np.errstate(all="ignore"):
-        pdq[~(gain > 0)] |= np.uint32(rules.no_gain | DNU)
-        data = sci * gain
-        data[(gdq & (DNU | SATURATED)) != 0] = np.nan
-        diff = np.diff(data, axis=1).reshape(-1, ny, nx)
+        pdq[fresh:][~(gain[fresh:] > 0)] |= np.uint32(rules.no_gain | DNU)
+        diff = _differences(sci, gdq, gain)
         rn2 = ((rnoise * gain) ** 2).astype(np.float64)
+        new = gdq[:, :, fresh:]
         if rules.method:
-            found = _SEARCH[rules.method](diff, nint, rn2, rules).reshape(nint, ngroup - 1, ny, nx)
-            gdq[:, 1:] |= np.where(found, np.uint8(JUMP), np.uint8(0))
-        primary = int(np.count_nonzero(gdq[..., y0:y1, x0:x1] & JUMP))
-        gdq[((gdq & JUMP) != 0) & ((gdq & (DNU | SATURATED)) != 0)] &= np.uint8(0xFF ^ JUMP)
+            found = _SEARCH[rules.method](diff[:, fresh:], nint, rn2[fresh:], rules)
+            found = found.reshape(nint, ngroup - 1, ny - fresh, nx)
+            new[:, 1:] |= np.where(found, np.uint8(JUMP), np.uint8(0))
+        primary = int(np.count_nonzero(gdq[..., max(y0, fresh) : y1, x0:x1] & JUMP))
+        new[((new & JUMP) != 0) & ((new & (DNU | SATURATED)) != 0)] &= np.uint8(0xFF ^ JUMP)
         if not rules.method:
             return primary
         if rules.neighbours or rules.after[0][1] or rules.after[1][1]:
             median = _median(np.sort(diff, axis=0), (~np.isnan(diff)).sum(axis=0))
             if rules.neighbours:
-                _flag_neighbours(diff, gdq, median, _noise(median, rn2, rules), rules)
-            _flag_after(diff, gdq, median, rules)
+                before = None if carry is None else _strong(carry, len(diff), nx)
+                _flag_neighbours(diff, gdq, median, _noise(median, rn2, rules), rules, fresh, before)
+            done = slice(ready)
+            _flag_after(diff[:, done], gdq[:, :, done], median[done], rules)
     return primary
+
+
+def _differences(sci, gdq, gain):
+    """Differences of groups in electrons, NaN where one is not usable; (nint * (ngroup - 1), ny, nx)."""
+    data = sci * gain
+    data[(gdq & (DNU | SATURATED)) != 0] = np.nan
+    return np.diff(data, axis=1).reshape(-1, *sci.shape[2:])
 
 
 def _noise(median, rn2, rules):
@@ -299,17 +330,22 @@ def _clip(values, rules):
 _SEARCH = dict(zip(METHODS, (_iterative, _single_pass, _clip_integrations, _clip_all), strict=True))
 
 
-def _flag_neighbours(diff, gdq, median, sigma, rules):
+def _flag_neighbours(diff, gdq, median, sigma, rules, fresh, before):
     ngroup = gdq.shape[1]
     for k in range(len(diff)):
         dq = gdq[k // (ngroup - 1), k % (ngroup - 1) + 1]
         ratio = np.abs(diff[k] - median) / sigma
         strong = (ratio < rules.max_ratio) & (ratio > rules.min_ratio) & ((dq & JUMP) != 0)
+        strong[:fresh] = False
         spread = strong.copy()
         spread[1:] |= strong[:-1]
         spread[:-1] |= strong[1:]
         spread[:, 1:] |= strong[:, :-1]
         spread[:, :-1] |= strong[:, 1:]
+        if before is not None:
+            if fresh:
+                spread[fresh] |= before[k] != 0
+            before[k] = strong[-1]
         dq[spread & ((dq & (DNU | SATURATED)) == 0)] |= np.uint8(JUMP)
 
 

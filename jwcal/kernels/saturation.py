@@ -17,7 +17,10 @@ NO_SAT_CHECK = 1 << 21
 AD_LIMIT = 65535
 
 
-def flag_saturation(sci, groupdq, pixeldq, zeroframe, threshold, dq, *, bias=None, nframe=0, grow=1):
+def flag_saturation(
+    sci, groupdq, pixeldq, zeroframe, threshold, dq, *,
+    bias=None, nframe=0, grow=1, fresh=0, ready=None, carry=None,
+):  # fmt: skip
     """Flag saturated groups and values at the floor of the A/D converter.
 
     A value at or above the threshold marks its group and all later ones SATURATED, and so
@@ -47,8 +50,16 @@ def flag_saturation(sci, groupdq, pixeldq, zeroframe, threshold, dq, *, bias=Non
         Frames averaged in a group; 0 leaves out the tests for averaged groups.
     grow : int
         Neighbours of a saturated pixel are those in a box of ``2 * grow + 1`` pixels.
+    fresh : int
+        First row to look at; those before, if any, were looked at in the calls before.
+    ready : int or None
+        Number of rows to finish; the others come again at the top of the next call, and are `grow` rows,
+        or twice as many for averaged groups (fewer while there are not as many).  None is all.
+    carry : dict or None
+        What calls that go down a frame must know of the rows above; empty for the first.
     """
     nint, ngroup, ny, nx = sci.shape
+    ready = ny if ready is None else ready
     if groupdq.shape != sci.shape:
         raise ValueError(f"GROUPDQ: shape {groupdq.shape}, SCI has {sci.shape}")
     strides = (*ramp_layout(sci, "f4", "SCI"), *ramp_layout(groupdq, "u1", "GROUPDQ"))
@@ -63,53 +74,85 @@ def flag_saturation(sci, groupdq, pixeldq, zeroframe, threshold, dq, *, bias=Non
     lib = native()
     if lib is None:
         flag_saturation_numpy(
-            sci, groupdq, pixeldq, zeroframe, threshold, dq, bias=bias, nframe=nframe, grow=grow
-        )
+            sci, groupdq, pixeldq, zeroframe, threshold, dq,
+            bias=bias, nframe=nframe, grow=grow, fresh=fresh, ready=ready, carry=carry,
+        )  # fmt: skip
         return
     limit = np.empty((ny, nx), np.float32)
-    work = np.empty(3 * ny * nx + 2 * ny + nx + 2 * grow, np.uint8)
+    work = np.empty(3 * ny * nx + ny + (grow + 1) * (nx + 3), np.uint8)
+    above = (None, None, None) if ready == ny and not fresh else _above(carry, sci.shape, nframe, grow)
     lib.jw_saturation(
         ptr(sci), ptr(groupdq), ptr(pixeldq), ptr(zeroframe), *sizes(nint, ngroup, ny, nx, *strides, spacing),
-        ptr(threshold), ptr(dq), ctypes.c_uint32(NO_SAT_CHECK), ptr(bias), *sizes(nframe, grow),
-        ptr(limit), ptr(work),
+        ptr(threshold), ptr(dq), ctypes.c_uint32(NO_SAT_CHECK), ptr(bias), *sizes(nframe, grow, fresh, ready),
+        *(ptr(rows) for rows in above), ptr(limit), ptr(work),
     )  # fmt: skip
 
 
-def flag_saturation_numpy(sci, groupdq, pixeldq, zeroframe, threshold, dq, *, bias=None, nframe=0, grow=1):
+def _above(carry, shape, nframe, grow):
+    """Return what is known of the rows above: saturated, hit as averaged groups are, first read too high."""
+    if not carry:
+        nint, ngroup, _, nx = shape
+        carry["saturated"] = np.zeros((nint, ngroup, grow, nx), np.uint8)
+        carry["hit"] = np.zeros((nint, ngroup, grow, nx), np.uint8) if nframe > 1 else None
+        carry["first read"] = np.zeros((nint, grow, nx), np.uint8)
+    return carry["saturated"], carry["hit"], carry["first read"]
+
+
+def flag_saturation_numpy(
+    sci, groupdq, pixeldq, zeroframe, threshold, dq, *,
+    bias=None, nframe=0, grow=1, fresh=0, ready=None, carry=None,
+):  # fmt: skip
     """NumPy twin of `flag_saturation`."""
-    ngroup = sci.shape[1]
+    _, ngroup, ny, nx = sci.shape
+    ready = ny if ready is None else ready
+    saturations, hits, reads = _above({} if carry is None else carry, sci.shape, nframe, grow)
+    first = max(fresh - grow, 0)
+    last = ny if ready == ny else max(ny - grow, first)
     unchecked = np.isnan(threshold) | ((dq & NO_SAT_CHECK) != 0)
     limit = np.where(unchecked, np.float32(AD_LIMIT + 1), threshold)
     pixeldq |= dq
     pixeldq[unchecked] |= NO_SAT_CHECK
-    for ramp, flags in zip(sci, groupdq, strict=True):
-        saturated = np.zeros(limit.shape, bool)
-        for values, flag in zip(ramp, flags, strict=True):
-            saturated |= values >= limit
-            flag[saturated] |= SATURATED
-            flag[values <= 0] |= AD_FLOOR | DO_NOT_USE
-            flag[_grown((flag & SATURATED) != 0, grow)] |= SATURATED
+    done = slice(ready)
+    for i, (ramp, flags) in enumerate(zip(sci, groupdq, strict=True)):
+        saturated = np.zeros((ny - fresh, nx), bool)
+        for values, flag, above in zip(ramp[:, fresh:], flags, saturations[i], strict=True):
+            saturated |= values >= limit[fresh:]
+            flag[fresh:][saturated] |= SATURATED
+            flag[fresh:][values <= 0] |= AD_FLOOR | DO_NOT_USE
+            full = (flag[first:] & SATURATED) != 0
+            flag[first:last][_grown_below(full, above, last - first)] |= SATURATED
         if nframe > 1:
-            _flag_diluted(ramp, flags, limit, unchecked, nframe, grow)
+            _flag_diluted(
+                ramp[:, :last], flags[:, :last], limit[:last], unchecked[:last], nframe, hits[i], ready
+            )
         if nframe > 0 and ngroup > 2:
-            _flag_second_group(ramp, flags, limit, bias, nframe)
+            level = np.zeros_like(limit) if bias is None else bias
+            _flag_second_group(ramp[:, done], flags[:, done], limit[done], level[done], nframe)
     if zeroframe is not None:
-        for frame in zeroframe:
-            frame[_grown(frame >= limit, grow) | (frame <= 0)] = 0
+        for frame, above in zip(zeroframe, reads, strict=True):
+            frame[done][_grown_below(frame >= limit, above, ready) | (frame[done] <= 0)] = 0
 
 
-def _flag_diluted(ramp, flags, limit, unchecked, nframe, grow):
+def _grown_below(mask, above, ready):
+    """Grow a mask and the rows above it into its first `ready` rows; `above` becomes those above the rest."""
+    n = len(above)
+    whole = np.concatenate([above != 0, mask])
+    above[...] = whole[ready : ready + n]
+    return _grown(whole, n)[n : n + ready]
+
+
+def _flag_diluted(ramp, flags, limit, unchecked, nframe, above, ready):
     for group in range(len(ramp) - 2, -1, -1):
         dilution = (group * nframe + (nframe + 1) / 2) / ((group + 1) * nframe)
         level = limit.astype(np.float64) * np.where(unchecked, 1.0, dilution)
         hit = ramp[group] >= level
         hit &= (flags[group] & (SATURATED | DO_NOT_USE)) == 0
         hit &= (flags[group + 1] & SATURATED) != 0
-        flags[group][_grown(hit, grow)] |= DO_NOT_USE
+        flags[group][:ready][_grown_below(hit, above[group], ready)] |= DO_NOT_USE
 
 
 def _flag_second_group(ramp, flags, limit, bias, nframe):
-    hit = _jumped(ramp, limit, np.zeros_like(limit) if bias is None else bias, nframe)
+    hit = _jumped(ramp, limit, bias, nframe)
     hit &= ((flags[2] & SATURATED) != 0) & ((flags[1] & SATURATED) == 0)
     flags[1][hit] |= DO_NOT_USE
 

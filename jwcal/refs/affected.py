@@ -181,6 +181,9 @@ class Affected:
                 number += block.count(b"\n")
             while waiting:
                 yield from self._add(*waiting.popleft().get())
+            # Workers that end by themselves cannot be caught by a signal at a bad moment.
+            pool.close()
+            pool.join()
 
     def _add(self, lines, counts):
         """Take in what another process has found."""
@@ -236,7 +239,9 @@ _WORKER: list = []
 
 
 def _start_worker(root, contexts, off, form, label):
+    # The handlers of the command line are those of its own process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _WORKER[:] = [Affected(root, *contexts, off=off), form, label]
 
 

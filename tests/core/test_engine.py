@@ -43,6 +43,30 @@ def again(tile, refs, p):
     tile["GROUPDQ"][spread((tile["GROUPDQ"] & 2) != 0)] |= 4
 
 
+@step("once", stage="test", takes="ramp", gives="ramp", changes=("GROUPDQ",), uses=("GROUPDQ",),
+      halo=2, carries=True, keywords=("PRIMECRS",))  # fmt: skip
+def once(tile, refs, p):
+    """Grow the flags by up to two pixels up and down, looking at every row once."""
+    flags, carry = tile["GROUPDQ"], tile.carry
+    flags[:, :, tile.fresh :][(flags[:, :, tile.fresh :] & 2) != 0] |= 8
+    y0, y1, x0, x1 = tile.counted
+    assert y0 >= tile.fresh or y0 == y1
+    tile.count("flagged", np.count_nonzero(flags[..., y0:y1, x0:x1] & 8))
+    marks = (flags & 8) != 0
+    above = carry.get("above", np.zeros_like(marks[:, :, :2]))
+    marks = np.concatenate([above, marks], axis=2)
+    carry["above"] = marks[:, :, tile.ready : tile.ready + 2]
+    rows = marks.shape[2]
+    for d in range(5):
+        stop = min(tile.ready, rows - d)
+        flags[:, :, :stop][marks[:, :, d : d + stop]] |= 16
+
+
+@once.finish
+def _(exposure, counts, plan, p):
+    exposure.meta.set("PRIMECRS", float(counts["flagged"]))
+
+
 @step("border", stage="test", takes="ramp", gives="ramp", changes=("SCI",))
 def border(tile, refs, p):
     """Subtract the mean of the frame's border."""
@@ -178,6 +202,58 @@ def test_halo_gives_what_the_whole_frame_gives():
     mask = spread(data["SCI"] * np.float32(2) > 2020)
     want = mask * 2 + spread(mask) * 4
     assert np.array_equal(go([scale, grow, again], data, tile=1)["ramp"]["GROUPDQ"], want)
+
+
+def stretched(mask):
+    """Grow a mask by two rows up and down."""
+    out = mask.copy()
+    for d in (1, 2):
+        out[..., d:, :] |= mask[..., :-d, :]
+        out[..., :-d, :] |= mask[..., d:, :]
+    return out
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    tile=st.integers(1, 200_000),
+    jobs=st.integers(1, 4),
+    order=st.sampled_from(["grow once again", "once again", "once grow once", "grow again once once"]),
+)
+def test_rows_seen_once_give_what_the_whole_frame_gives(tile, jobs, order):
+    known = {"grow": grow, "once": once, "again": again}
+    steps = [scale, *(known[name] for name in order.split()), border]
+    want, flagged = np.zeros((3, 4, 50, 40), np.uint8), 0
+    bright = exposure()["SCI"] * np.float32(2) > 2020
+    for name in order.split():
+        if name == "grow":
+            want[spread(bright)] |= 2
+        elif name == "again":
+            want[spread((want & 2) != 0)] |= 4
+        else:
+            want[(want & 2) != 0] |= 8
+            flagged = np.count_nonzero(want & 8)
+            want[stretched((want & 8) != 0)] |= 16
+    got = go(steps, exposure(), jobs=jobs, tile=tile)["ramp"]
+    assert np.array_equal(got["GROUPDQ"], want)
+    assert got.meta["PRIMECRS"] == flagged
+    assert np.array_equal(got["SCI"], go([scale, border], exposure(), tile=1 << 30)["ramp"]["SCI"])
+
+
+def test_planes_made_on_the_way_wait_with_their_rows():
+    @step("make", stage="test", takes="ramp", gives="ramp", changes=("AVDRKCUR",), uses=("SCI",))
+    def make(tile, refs, p):
+        """Make a plane."""
+        tile["AVDRKCUR"] = tile["SCI"][0, 0] * np.float32(3)
+
+    @step("take", stage="test", takes="ramp", gives="ramp", changes=("SCI",), uses=("SCI", "AVDRKCUR"))
+    def take(tile, refs, p):
+        """Subtract it."""
+        tile["SCI"] -= tile["AVDRKCUR"]
+
+    for size in (1, 40_000):
+        for chain in ([grow, make, once, take], [once, make, grow, take], [make, once, once, take]):
+            got = go(chain, exposure(), tile=size)["ramp"]
+            assert np.array_equal(got["SCI"], exposure()["SCI"] - exposure()["SCI"][0, 0] * np.float32(3))
 
 
 def test_input_is_not_touched():

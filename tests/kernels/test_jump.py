@@ -243,3 +243,37 @@ def test_layouts_are_checked(bad):
         sci = np.zeros((1, 8, 5, 7), np.float32)[..., :5]
     with pytest.raises(ValueError, match=r"need|fit|contiguous"):
         flag_jumps(sci, gdq, pdq, gain, rnoise, JumpRules())
+
+
+@pytest.mark.parametrize("function", [flag_jumps, flag_jumps_numpy])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_frame_searched_from_the_top_down_is_the_frame_searched_at_once(function, data):
+    shape = tuple(data.draw(st.integers(1, n)) for n in (2, 6, 9, 70))
+    shape = (shape[0], shape[1] + 2, *shape[2:])
+    rules = JumpRules(
+        method=data.draw(st.sampled_from([*METHODS, None])),
+        limit=3.0,
+        min_ratio=data.draw(st.sampled_from([0.5, 4.0])),
+        neighbours=data.draw(st.booleans()),
+        after=data.draw(st.sampled_from([((0.0, 0), (0.0, 0)), ((30.0, 2), (500.0, 4))])),
+    )
+    arrays = noisy(data.draw(st.integers(0, 2**32)), shape, hits=0.2)
+    core = (0, shape[2], 0, max(shape[3] - 3, 1))
+    found, flags, pixels = run(function, arrays, rules, core)
+    sci, gdq, pdq, gain, rnoise = (a.copy() for a in arrays)
+    start = seen = total = 0
+    carry = {}
+    while seen < shape[2]:
+        stop = min(seen + data.draw(st.integers(1, 4)), shape[2])
+        last = stop == shape[2] or not rules.neighbours
+        ready = stop - start if last else max(stop - start - 1, 0)
+        rows = slice(start, stop)
+        total += function(
+            sci[:, :, rows], gdq[:, :, rows], pdq[rows], gain[rows], rnoise[rows], rules,
+            (seen - start, stop - start, *core[2:]), fresh=seen - start, ready=ready, carry=carry,
+        )  # fmt: skip
+        start, seen = start + ready, stop
+    assert total == found
+    np.testing.assert_array_equal(gdq, flags)
+    np.testing.assert_array_equal(pdq, pixels)

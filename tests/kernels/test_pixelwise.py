@@ -190,6 +190,38 @@ def test_saturation_twins_on_arbitrary_small_frames(data):
     )
 
 
+@pytest.mark.parametrize("function", [saturation.flag_saturation, saturation.flag_saturation_numpy])
+@given(data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_saturation_from_the_top_down_is_that_of_the_whole_frame(function, data):
+    shape = tuple(data.draw(st.integers(1, n)) for n in (2, 5, 12, 9))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    levels = np.array([-5, 100, 39000, 40000, 70000, np.nan], np.float32)
+    sci = rng.choice(levels, shape, p=[0.05, 0.6, 0.2, 0.05, 0.05, 0.05])
+    gdq = flags(rng, shape, [1, 2], np.uint8) * (rng.random(shape) < 0.05).astype(np.uint8)
+    pdq = np.zeros(shape[2:], np.uint32)
+    threshold = rng.choice(np.array([40000, 60000, np.nan], np.float32), shape[2:], p=[0.8, 0.1, 0.1])
+    dq = flags(rng, shape[2:], [2**21], np.uint32) * (rng.random(shape[2:]) < 0.1).astype(np.uint32)
+    zero = sci[:, 0].copy() if data.draw(st.booleans()) else None
+    nframe, grow = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 3))
+    want = [None if a is None else a.copy() for a in (gdq, pdq, zero)]
+    function(sci, *want, threshold, dq, nframe=nframe, grow=grow)
+    halo = grow * (2 if nframe > 1 else 1)
+    start = seen = 0
+    carry = {}
+    while seen < shape[2]:
+        stop = min(seen + data.draw(st.integers(1, 5)), shape[2])
+        ready = stop - start if stop == shape[2] else max(stop - start - halo, 0)
+        rows = slice(start, stop)
+        function(
+            sci[:, :, rows], gdq[:, :, rows], pdq[rows], None if zero is None else zero[:, rows], threshold[rows],
+            dq[rows], nframe=nframe, grow=grow, fresh=seen - start, ready=ready, carry=carry,
+        )  # fmt: skip
+        start, seen = start + ready, stop
+    for got, expected in zip((gdq, pdq, zero), want, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
 def one(values, dtype=np.float32):
     return np.array(values, dtype)[None, :, None, None] * np.ones((1, 1, 1, 1), dtype)
 

@@ -20,6 +20,8 @@ struct jump_args {
     ptrdiff_t sci_int, sci_group, gdq_int, gdq_group;
     ptrdiff_t nint, ngroup, ny, nx;
     ptrdiff_t core[4];
+    ptrdiff_t fresh, ready; /* first row to search, rows to finish */
+    uint8_t *strong;        /* [ndiff][nx] or null: jumps that spread of the row before `fresh`, then of the last */
     int32_t method, neighbours;
     double nframes, limit, limit_four, limit_three, min_ratio, max_ratio;
     double after1, after2;
@@ -291,7 +293,17 @@ INLINE void mark(uint8_t *dq)
 
 static void flag_neighbours(const struct jump_args *a, const struct events *e)
 {
-    ptrdiff_t npix = a->ny * a->nx;
+    ptrdiff_t npix = a->ny * a->nx, ndiff = a->nint * (a->ngroup - 1);
+    if (a->strong && a->fresh > 0)
+        for (ptrdiff_t k = 0; k < ndiff; k++) {
+            const uint8_t *from = a->strong + k * a->nx;
+            uint8_t *dq = flag_at(a, k, a->fresh * a->nx);
+            for (ptrdiff_t x = 0; x < a->nx; x++)
+                if (from[x])
+                    mark(dq + x);
+        }
+    if (a->strong)
+        memset(a->strong, 0, (size_t)(ndiff * a->nx));
     for (size_t n = 0; n < e->used; n++) {
         ptrdiff_t k = (ptrdiff_t)(e->at[n] / (uint64_t)npix), pixel = (ptrdiff_t)(e->at[n] % (uint64_t)npix);
         ptrdiff_t y = pixel / a->nx, x = pixel % a->nx;
@@ -305,6 +317,8 @@ static void flag_neighbours(const struct jump_args *a, const struct events *e)
             mark(dq - a->nx);
         if (y < a->ny - 1)
             mark(dq + a->nx);
+        else if (a->strong)
+            a->strong[k * a->nx + x] = 1;
     }
 }
 
@@ -543,16 +557,17 @@ INLINE void search_block(struct jump_args *a, struct scratch *s, ptrdiff_t p0, p
         find_medians(a, s, has);
 }
 
-/* Flag jumps in a tile.  Returns 0, or -1 when out of memory. */
+/* Flag jumps in a tile: search its fresh rows, and finish those that are ready.  Returns 0, or -1 when out
+   of memory. */
 JW_API JW_WIDE int jw_jump(struct jump_args *a)
 {
     struct scratch s = {0};
     struct events e = {0};
-    ptrdiff_t total = a->ny * a->nx;
+    ptrdiff_t total = a->ny * a->nx, ready = a->ready * a->nx;
     uint8_t has[LANES];
     int failed = scratch_make(&s, a);
     a->primary = 0;
-    for (ptrdiff_t p0 = 0; p0 < total && !failed; p0 += LANES) {
+    for (ptrdiff_t p0 = a->fresh * a->nx; p0 < total && !failed; p0 += LANES) {
         ptrdiff_t npix = total - p0 < LANES ? total - p0 : LANES;
         memset(has, 0, sizeof has);
         if (load_block(a, &s, p0, npix, 1))
@@ -568,8 +583,8 @@ JW_API JW_WIDE int jw_jump(struct jump_args *a)
     if (!failed)
         flag_neighbours(a, &e);
     if (!failed && a->method != NO_SEARCH && (a->after_n1 > 0 || a->after_n2 > 0))
-        for (ptrdiff_t p0 = 0; p0 < total; p0 += LANES) {
-            ptrdiff_t npix = total - p0 < LANES ? total - p0 : LANES;
+        for (ptrdiff_t p0 = 0; p0 < ready; p0 += LANES) {
+            ptrdiff_t npix = ready - p0 < LANES ? ready - p0 : LANES;
             if (!jumps_in_block(a, p0, npix, has))
                 continue;
             load_block(a, &s, p0, npix, 0);
