@@ -443,6 +443,11 @@ class _Run:
         return product_planes(self.exposure, product, optional)
 
     def _open_sink(self, product, path):
+        # A signal between a file being made and being known would leave it behind.
+        with signals_held():
+            self._add_sink(product, path)
+
+    def _add_sink(self, product, path):
         planes = self._planes(product)
         self.exposure.tables = [t for t in self.exposure.tables if t[0] != provenance.TABLE]
         self.exposure.tables.append((provenance.TABLE, provenance.to_table(self.rows)))
