@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from jwcal.core.exposure import ArrayStore, Exposure, open_exposure
-from jwcal.detector1.emicorr import emicorr
+from jwcal.detector1.emicorr.step import emicorr
 
 ROW, FRAME = 82, 23968
 FREQUENCIES = (390.625, 10.039216)

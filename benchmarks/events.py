@@ -129,8 +129,8 @@ class Detector:
 
 def persistence_gain(folder, seed):
     """Print how well latents are predicted, with the families as fitted to a dark and as declared."""
-    from jwcal.detector1.persistence import persistence
-    from jwcal.detector1.ramp_fit import ramp_fit
+    from jwcal.detector1.persistence.step import persistence
+    from jwcal.detector1.ramp_fit.step import ramp_fit
 
     detector = Detector(seed)
     refs = references(folder, (SIZE, SIZE))
@@ -218,7 +218,7 @@ def snowball_gain(folder, seed):
     """Print the area masked and the halo left, with the grown ellipse and with the profile."""
     from scipy.ndimage import distance_transform_edt
 
-    from jwcal.detector1.jump import jump
+    from jwcal.detector1.jump.step import jump
 
     refs = references(folder, (BALLS, BALLS))
     total = {}
@@ -258,8 +258,8 @@ def snowball_gain(folder, seed):
 
 def rate_gain(folder, seed):
     """Print what the treatment of halos does to the slopes of faint pixels, by the halo they got."""
-    from jwcal.detector1.jump import jump
-    from jwcal.detector1.ramp_fit import ramp_fit
+    from jwcal.detector1.jump.step import jump
+    from jwcal.detector1.ramp_fit.step import ramp_fit
 
     refs = references(folder, (BALLS, BALLS))
     ways = {"not treated": {}} | {

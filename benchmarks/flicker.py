@@ -171,8 +171,8 @@ def main():
     parser.add_argument("--peer", help="Python that has the official package")
     args = parser.parse_args()
 
-    from jwcal.detector1.clean_flicker_noise import clean_flicker_noise
-    from jwcal.detector1.ramp_fit import ramp_fit
+    from jwcal.detector1.clean_flicker_noise.step import clean_flicker_noise
+    from jwcal.detector1.ramp_fit.step import ramp_fit
 
     with tempfile.TemporaryDirectory() as folder:
         refs = references(folder, tuple(args.shape))

@@ -32,7 +32,7 @@ import numpy as np
 from astropy.io import fits
 from run import CACHE, CASES, SHARED, Bench, say
 
-from jwcal.detector1.optimal import MANY, SPLIT_EXTRA
+from jwcal.detector1.ramp_fit.optimal import MANY, SPLIT_EXTRA
 from jwcal.kernels.optimal import RampModel, fit_optimal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,7 +137,7 @@ class Case:
             np.ascontiguousarray(fits.getdata(self.folder / "refs" / f"{k}.fits").astype(np.float32))
             for k in ("gain", "readnoise")
         )
-        from jwcal.detector1.optimal import PARAMS, ramp_model
+        from jwcal.detector1.ramp_fit.optimal import PARAMS, ramp_model
 
         values = argparse.Namespace(**{p.name: p.default for p in PARAMS}, suppress_one_group=False)
         exposure = argparse.Namespace(wanted=(), meta=head, shape=self.sci.shape)

@@ -18,6 +18,7 @@ RANK = {
     "guider": 2,
     "image2": 2,
     "associations": 2,
+    "planning": 4,
     "simulate": 4,
     "analysis": 4,
     "cli": 4,

@@ -51,9 +51,9 @@ def declared_steps():
     """
     found = {}
     for package, group in STAGES.items():
-        for info in pkgutil.iter_modules(_import(package).__path__):
-            if not info.name.startswith("_"):
-                found.update(_steps_of(_import(f"{package}.{info.name}"), group))
+        for info in pkgutil.walk_packages(_import(package).__path__, f"{package}."):
+            if not info.name.rpartition(".")[2].startswith("_"):
+                found.update(_steps_of(_import(info.name), group))
     ordered = pipeline_order()
     missing = [name for name in ordered if name not in found]
     if missing:

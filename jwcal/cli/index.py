@@ -15,7 +15,7 @@ STEPS = {
         "Initialise PIXELDQ and GROUPDQ from the MASK reference.",
     ),
     "emicorr": (
-        "jwcal.detector1.emicorr",
+        "jwcal.detector1.emicorr.step",
         "emicorr",
         "Detector steps",
         "Subtract periodic interference at the frequencies of the EMICORR reference.",
@@ -39,7 +39,7 @@ STEPS = {
         "Subtract the SUPERBIAS reference from every group and from the zero frame.",
     ),
     "refpix": (
-        "jwcal.detector1.refpix",
+        "jwcal.detector1.refpix.step",
         "refpix",
         "Detector steps",
         "Subtract readout drifts measured on reference pixels.",
@@ -87,7 +87,7 @@ STEPS = {
         "Flag groups with much signal, and those of the four neighbours.",
     ),
     "jump": (
-        "jwcal.detector1.jump",
+        "jwcal.detector1.jump.step",
         "jump",
         "Detector steps",
         "Flag groups hit by cosmic rays JUMP_DET, by two-point differences.",
@@ -99,19 +99,19 @@ STEPS = {
         "Subtract the thermal picture frame, scaled to each group.",
     ),
     "clean-flicker-noise": (
-        "jwcal.detector1.clean_flicker_noise",
+        "jwcal.detector1.clean_flicker_noise.step",
         "clean_flicker_noise",
         "Detector steps",
         "Take noise that is common to the lines of a detector off every group.",
     ),
     "persistence": (
-        "jwcal.detector1.persistence",
+        "jwcal.detector1.persistence.step",
         "persistence",
         "Detector steps",
         "Flag persistence, and subtract what earlier exposures left.",
     ),
     "ramp-fit": (
-        "jwcal.detector1.ramp_fit",
+        "jwcal.detector1.ramp_fit.step",
         "ramp_fit",
         "Detector steps",
         "Fit a straight line to the ramp of every pixel.",

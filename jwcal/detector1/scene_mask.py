@@ -9,7 +9,7 @@ import numpy as np
 
 from jwcal.core.dq import DQ
 from jwcal.core.errors import DataError, InputError
-from jwcal.detector1.background import clip_to_background
+from jwcal.detector1.clean_flicker_noise.background import clip_to_background
 from jwcal.kernels import flicker
 from jwcal.kernels.ramp import RampTiming, fit_ramps
 

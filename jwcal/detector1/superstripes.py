@@ -18,7 +18,7 @@ from jwcal.core.dq import DQ
 from jwcal.core.errors import InputError
 from jwcal.core.stripes import DETECTOR_SIZE, stripe_reads
 from jwcal.detector1.read_times import asdf_table
-from jwcal.detector1.refpix_readout import Readout, describe
+from jwcal.detector1.refpix.readout import Readout, describe
 
 log = logging.getLogger(__name__)
 

@@ -137,7 +137,7 @@ def test_references_are_cut_like_the_exposure(tmp_path, slow):
 
 
 def test_each_output_of_stripes_gets_the_means_of_its_own_reference_pixels():
-    from jwcal.detector1.refpix import refpix
+    from jwcal.detector1.refpix.step import refpix
 
     e = exposure((10, 2048))
     columns = np.arange(2048)

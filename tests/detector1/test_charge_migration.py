@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jwcal.detector1.charge_migration import charge_migration
-from jwcal.detector1.ramp_fit import ramp_fit
+from jwcal.detector1.ramp_fit.step import ramp_fit
 
 LOST = 128 | 1
 

@@ -13,9 +13,9 @@ from jwcal.core.header import Header
 from jwcal.core.step import step
 from jwcal.detector1.dq_init import dq_init
 from jwcal.detector1.ipc import ipc
-from jwcal.detector1.jump import jump
+from jwcal.detector1.jump.step import jump
 from jwcal.detector1.read_times import read_times
-from jwcal.detector1.refpix import refpix
+from jwcal.detector1.refpix.step import refpix
 from jwcal.detector1.saturation import saturation
 from jwcal.detector1.superbias import superbias
 

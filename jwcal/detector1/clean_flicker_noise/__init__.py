@@ -1,0 +1,1 @@
+"""Remove 1/f noise from ramps."""

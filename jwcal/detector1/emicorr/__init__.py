@@ -1,0 +1,1 @@
+"""Remove electromagnetic interference of the MIRI detectors."""

@@ -1,0 +1,1 @@
+"""Find cosmic rays in ramps."""

@@ -1,0 +1,1 @@
+"""Flag and correct what earlier exposures left in the detector."""

@@ -1,0 +1,1 @@
+"""Correct readout drifts with reference pixels."""

@@ -1,0 +1,1 @@
+"""What an observing program will give: visits, exposures, files and products."""
