@@ -3,23 +3,27 @@
 Every condition has three faces.  ``test(row, group)`` decides and records what the group is now bound
 to.  ``always(row, closed)`` decides without a group where that is possible: True, False, or None for
 "depends on the group"; `closed` says that the group has its science exposure.  ``keys(row, out)`` lists
-the columns in which the row has to agree with a group, so that groups are found by hashing.
+the columns in which the row has to agree with a group, so that groups are found by hashing.  Where the type
+of an exposure, and of its pointing, rule it out, ``never(row)`` says so without looking at anything else.
 """
 
 import re
 
 from jwcal.associations.pool import EMPTY
 
-NEVER = lambda _row, _closed: None  # noqa: E731
+_OPEN = lambda _row, _closed: None  # noqa: E731
+_NO_KEYS = lambda _row, _out: None  # noqa: E731
+_EVER = lambda _row: False  # noqa: E731
 
 
 class Condition:
     """A compiled condition; see the module."""
 
-    def __init__(self, test, always=NEVER, keys=None):
+    def __init__(self, test, always=_OPEN, keys=_NO_KEYS, never=_EVER):
         self.test = test
         self.always = always
-        self.keys = keys or (lambda _row, _out: None)
+        self.keys = keys
+        self.never = never
         self.table: dict = {}
         self.parts: list[Condition] = []
         self.ways: list[Condition] = []
@@ -51,7 +55,7 @@ def _all(parts):
         for part in parts:
             part.keys(row, out)
 
-    made = Condition(test, always, keys)
+    made = Condition(test, always, keys, lambda row: any(part.never(row) for part in parts))
     made.parts = parts
     made.ours = any(part.ours for part in parts)
     return made
@@ -78,7 +82,7 @@ def _any(parts):
         if len(left) == 1:
             left[0].keys(row, out)
 
-    made = Condition(test, always, keys)
+    made = Condition(test, always, keys, lambda row: all(part.never(row) for part in parts))
     # For explanations an alternative is one thing, but for that which holds the rule itself.
     made.parts = [part for part in parts if part.ours]
     made.ways = parts
@@ -251,7 +255,10 @@ class Compiler:
             if bind and columns and not (skips and skips(row)) and row[columns[0]] not in EMPTY:
                 out.append((slot, columns[0]))
 
-        return Condition(test, always, keys)
+        if sources != ["exp_type"] or matches is None or optional or skips is not None or not columns:
+            return Condition(test, always, keys)
+        kind = columns[0]
+        return Condition(test, always, keys, lambda row: row[kind] in EMPTY or not matches(row[kind]))
 
     def _skips(self, table):
         role = self.roles.of(self.rule)
@@ -282,6 +289,7 @@ class Compiler:
         return Condition(
             lambda row, _group: base(row) == "target_acquisition",
             lambda row, _closed: base(row) == "target_acquisition",
+            never=lambda row: base(row) != "target_acquisition",
         )
 
     def _do_one_science(self, table):

@@ -37,12 +37,12 @@ class Generator:
         The rules.
 
     keep_going : bool
-        Leave out rows without a known EXP_TYPE, and say so in `pool.problems`.
+        Leave out rows that cannot be used, and say so in `pool.problems`.
 
     Raises
     ------
     InputError
-        If an exposure has no EXP_TYPE, or one that is not known.
+        If an exposure has no EXP_TYPE, one that is not known, or candidates that cannot be read.
     """
 
     def __init__(self, pool, rules, keep_going=False):
@@ -65,6 +65,7 @@ class Generator:
         self.endings = Endings(rules.tables["names"]["endings"])
         self.finisher = Finisher(self.maker, self.endings)
         self._plans: dict[tuple, list] = {}
+        self._by_type: dict[tuple, list] = {}
         self._signs: dict[tuple, int] = {}
         self._signed = self._sign()
 
@@ -188,8 +189,8 @@ class Generator:
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = []
-            for number, compiled in enumerate(self.compiled):
-                if not compiled.rule.takes(kind) or compiled.condition.always(row, False) is False:
+            for number, compiled in self._possible(row, kind):
+                if compiled.condition.always(row, False) is False:
                     continue
                 keys: list = []
                 compiled.condition.keys(row, keys)
@@ -197,9 +198,21 @@ class Generator:
                 plan.append((number, tuple(dict.fromkeys(keys)), closed_too))
         return plan
 
+    def _possible(self, row, kind):
+        """Rules that may take exposures of a type, and their numbers."""
+        key = (row[self.at["exp_type"]], row[self.at["pntgtype"]], kind)
+        found = self._by_type.get(key)
+        if found is None:
+            found = self._by_type[key] = [
+                (number, compiled)
+                for number, compiled in enumerate(self.compiled)
+                if compiled.rule.takes(kind) and not compiled.condition.never(row)
+            ]
+        return found
+
     # -- all of it
 
-    def associations(self, identifiers=None, all_candidates=None, discover=None):
+    def associations(self, identifiers=None, all_candidates=None, discover=None, incomplete=None):
         """Associations of the pool, in the order of their running numbers.
 
         Parameters
@@ -208,6 +221,8 @@ class Generator:
             Candidates to take; all if not given.
         all_candidates, discover : bool, optional
             Keep associations of candidates; look for others.  Without any of the three, both.
+        incomplete : list, optional
+            Gets the groups of candidates that have science but lack something else.
 
         Returns
         -------
@@ -224,7 +239,11 @@ class Generator:
         if keep:
             for candidate, indices in self.chosen(identifiers)[0].items():
                 for group in self.groups(indices, candidate):
-                    found += self.finisher.finish(group, "candidate")
+                    made = self.finisher.finish(group, "candidate")
+                    found += made
+                    # Without science nothing is awaited: most images never meet a slitless spectrum.
+                    if incomplete is not None and not made and group.science and group.rule.takes(group.kind):
+                        incomplete.append(group)
         out: list = []
         for level in (2, 3):
             out += prune([each for each in found if each.rule.level == level], self.endings)
@@ -244,17 +263,29 @@ class Generator:
 
 
 def _sound(pool, known, keep_going):
-    """Take out rows that are no exposures of a known type."""
+    """Take out rows that are no exposures of a known type, or whose candidates cannot be read."""
     kind, pointing, name = pool.at["exp_type"], pool.at["pntgtype"], pool.at["filename"]
+    candidates = pool.at["asn_candidate"]
+    texts: dict[str, str | None] = {}
     wrong = []
     for index, row in enumerate(pool.rows):
         # A header that is repeated among the rows is no exposure.
-        if row[kind] in known or row[kind] == "exp_type":
+        if row[kind] == "exp_type":
             continue
-        if row[kind] in EMPTY and row[pointing] not in EMPTY and row[pointing] != "science":
+        text = row[candidates]
+        if text not in texts:
+            texts[text] = _candidate_problem(text)
+        known_type = row[kind] in known
+        if not known_type:
+            known_type = row[kind] in EMPTY and row[pointing] not in EMPTY and row[pointing] != "science"
+        if known_type and texts[text] is None:
             continue
-        what = "no value" if row[kind] in EMPTY else f"{row[kind]} is no exposure type"
-        text = f"{pool.where(index, 'exp_type')}: {what} ({row[name]})"
+        if known_type:
+            column, what = "asn_candidate", texts[text]
+        else:
+            column = "exp_type"
+            what = "no value" if row[kind] in EMPTY else f"{row[kind]} is no exposure type"
+        text = f"{pool.where(index, column)}: {what} ({row[name]})"
         if not keep_going:
             raise InputError(f"{text}; --keep-going leaves it out")
         wrong.append(index)
@@ -263,6 +294,28 @@ def _sound(pool, known, keep_going):
         return pool
     gone = set(wrong)
     return pool.take(index for index in range(len(pool)) if index not in gone)
+
+
+def _candidate_problem(text):
+    """Say what is wrong with the candidates of an exposure (str), or None."""
+    # Cells of official test pools before 2016, which were computed by a mark of that time, name none.
+    if text in EMPTY or text.isdecimal() or text.startswith("#!"):
+        return None
+    try:
+        pairs = ast.literal_eval(text)
+        good = isinstance(pairs, list) and all(
+            isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
+            for pair in pairs
+        )
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        good = False
+    if not good:
+        return f"{text} is no list of pairs (identifier, kind)"
+    kinds: dict[str, str] = {}
+    for name, kind in pairs:
+        if kinds.setdefault(name, kind) != kind:
+            return f"{name} is there as {kinds[name]} and as {kind}"
+    return None
 
 
 def resequence(associations):

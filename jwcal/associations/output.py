@@ -1,13 +1,14 @@
 """Association files: official JSON, and reading it back."""
 
 import json
-import os
+import sys
 from pathlib import Path
 
 from jwcal import __version__
 from jwcal.associations.finish import DEGRADED, GOOD
 from jwcal.associations.names import file_name
 from jwcal.core.errors import InputError, OutputError
+from jwcal.core.whole import write_whole
 
 
 def content(association, generator):
@@ -86,25 +87,41 @@ def save(associations, generator, folder, overwrite=False):
         there = next((path for path in paths if path.exists()), None)
         if there is not None:
             raise OutputError(f"{there}: exists; use --overwrite or another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, association in zip(paths, associations, strict=True):
-            write_whole(path, text(association, generator))
-    except OSError as exc:
-        raise OutputError(f"{exc.filename or folder}: cannot be written: {exc.strerror}") from exc
+    make_folder(folder)
+    for path, association in zip(paths, associations, strict=True):
+        write_whole(path, text(association, generator).encode(), overwrite)
     return paths
 
 
-def write_whole(path, content_text):
-    """Write a text file so that it is there as a whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def make_folder(path):
+    """Make a folder (str or Path) and those above it, or end with an OutputError."""
     try:
-        partial.write_text(content_text, encoding="utf-8")
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be made: {exc.strerror}") from exc
+
+
+def emit(content_text, path, overwrite=False):
+    """Write text to a file, or to standard output for "-".
+
+    Parameters
+    ----------
+    content_text : str
+        The text.
+    path : str or Path
+        Where.
+    overwrite : bool
+        Replace an existing file.
+
+    Raises
+    ------
+    OutputError
+        If the file is there already or cannot be written.
+    """
+    if str(path) == "-":
+        sys.stdout.write(content_text)
+        return
+    write_whole(path, content_text.encode(), overwrite)
 
 
 def read_association(path):

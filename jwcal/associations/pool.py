@@ -137,7 +137,9 @@ def _from_text(data, name, delimiter, keep_going=False):
         raise InputError(f"{name}: binary data: not an association pool")
     if delimiter is None:
         delimiter = _guess(data, head)
-    columns = [cell.lower() for cell in _split(head, delimiter)]
+    columns = [cell.lower() for cell in _split(head, delimiter) or ()]
+    if not columns:
+        raise InputError(f"{name}: line {head_line}: quotes that do not end")
     twice = {column for column in columns if columns.count(column) > 1}
     if twice:
         raise InputError(f"{name}: line {head_line}: column {', '.join(sorted(twice))} twice")
@@ -145,9 +147,15 @@ def _from_text(data, name, delimiter, keep_going=False):
     rows, numbers = [], []
     width = len(columns)
     for number, line in lines[1:]:
-        cells = [cell.lower() or "null" for cell in _split(line, delimiter)]
+        parts = _split(line, delimiter)
+        cells = [cell.lower() or "null" for cell in parts or ()]
         if len(cells) != width:
-            text = f"{name}: line {number}: {len(cells)} cells, but the header has {width} columns"
+            what = (
+                "quotes that do not end"
+                if parts is None
+                else f"{len(cells)} cells, but the header has {width} columns"
+            )
+            text = f"{name}: line {number}: {what}"
             if not keep_going:
                 raise InputError(text)
             problems.append(text)
@@ -169,11 +177,14 @@ def _guess(data, head):
 
 
 def _split(line, delimiter):
+    """Cells (list of str) of a line, or None if its quotes do not end."""
     if '"' not in line and delimiter != " ":
         return [cell.strip() for cell in line.split(delimiter)]
-    return [
-        cell.strip() for cell in next(csv.reader([line.strip()], delimiter=delimiter, skipinitialspace=True))
-    ]
+    try:
+        cells = next(csv.reader([line.strip()], delimiter=delimiter, skipinitialspace=True, strict=True))
+    except csv.Error:
+        return None
+    return [cell.strip() for cell in cells]
 
 
 def _from_fits(path, data, name):

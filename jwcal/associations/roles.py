@@ -2,6 +2,7 @@
 
 from jwcal.associations.pool import EMPTY
 
+CHECKS = ("nrs_fixed_slit_path", "nrs_ifu_path", "nrs_lamp_path", "nrc_coron_detector", "nis_soss_filter")
 _DECISIVE = ("detector", "filter", "grating", "fxd_slit", "opmode", "lamp", "subarray", "pupil")
 
 

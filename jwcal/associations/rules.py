@@ -4,17 +4,11 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jwcal.associations.constraints import VERBS
+from jwcal.associations.lint import problems, rule_problems
 from jwcal.core.errors import UsageError
 from jwcal.core.packaged import ROOT
 
 FOLDER = ROOT / "associations" / "rules"
-ROLES = ("level2", "special", "direct", "nod", "level3", "science")
-FINISH = ("imprints", "nods", "catalogue", "nod spectra")
-NAMES = ("optics", "no optics", "sources", "slits", "field", "pair", "coronagraphic image")
-NEEDS = ("psf", "two members")
-_OPTIONS = {"name", "like", "optional", "again", "unless_role", "only_role", "is"}
-_AGAIN = ("members", "last")
 
 
 @dataclass
@@ -53,11 +47,21 @@ class Rule:
 
 @dataclass
 class RuleSet:
-    """Rules in the order in which they are tried, with the blocks and tables they use."""
+    """Rules in the order in which they are tried, with the blocks and tables they use.
+
+    Attributes
+    ----------
+    rules : list of Rule
+    blocks, tables : dict
+        By name.
+    changes : list of str
+        What rule files of the user change: one line a rule.
+    """
 
     rules: list
     blocks: dict
     tables: dict
+    changes: list = field(default_factory=list)
 
 
 def load_rules(files=(), default=True):
@@ -81,23 +85,28 @@ def load_rules(files=(), default=True):
     """
     tables = _read(FOLDER / "tables.toml")
     blocks: dict[str, dict] = {}
+    raw: dict[str, dict] = {}
     found: dict[str, Rule] = {}
+    changes = []
     own = [FOLDER / "level2.toml", FOLDER / "level3.toml"]
     for path in [*own, *map(Path, files)]:
         content = _read(path)
-        unknown = set(content) - {"block", "rule", "tables"}
-        if unknown:
-            raise UsageError(f"{path}: [{min(unknown)}] is neither block, rule nor tables")
+        _check_file(path, content, tables)
         blocks.update(content.get("block", {}))
         for name, table in content.get("tables", {}).items():
-            tables.setdefault(name, {}).update(table)
-        if path in own and not default:
-            continue
-        for name, table in content.get("rule", {}).items():
-            if table.get("off"):
+            tables[name].update(table)
+        for name, given in content.get("rule", {}).items():
+            if path not in own:
+                what = "taken out" if given.get("off") else ("replaced" if name in found else "added")
+                changes.append(f"{name}: {what} by {path}")
+            if given.get("off"):
+                if name not in raw:
+                    raise UsageError(f"{path}: rule {name}: off, but there is no such rule")
                 found.pop(name, None)
                 continue
-            found[name] = _rule(name, table, path)
+            raw[name] = _with_base(name, given, raw, path)
+            if default or path not in own:
+                found[name] = _rule(name, raw[name], path)
     for rule in found.values():
         problem = next(problems(rule, blocks), None)
         if problem:
@@ -105,7 +114,37 @@ def load_rules(files=(), default=True):
     if not found:
         raise UsageError("no rules: give a rule file, or leave out --ignore-default")
     # Level 2 first, then by name: which of two equal associations stays depends on it.
-    return RuleSet(sorted(found.values(), key=lambda rule: (rule.level, rule.rule)), blocks, tables)
+    ordered = sorted(found.values(), key=lambda rule: (rule.level, rule.rule))
+    return RuleSet(ordered, blocks, tables, changes)
+
+
+def _check_file(path, content, tables):
+    unknown = set(content) - {"block", "rule", "tables"}
+    if unknown:
+        raise UsageError(f"{path}: [{min(unknown)}] is neither block, rule nor tables")
+    for kind, parts in content.items():
+        if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
+            raise UsageError(f"{path}: {kind} has to have tables, such as [{kind}.NAME]")
+    for name, table in content.get("tables", {}).items():
+        if name not in tables:
+            raise UsageError(f"{path}: no table {name}; there are {', '.join(tables)}")
+        example = next(iter(tables[name].values()))
+        for key, value in table.items():
+            if not isinstance(value, type(tables[name].get(key, example))):
+                raise UsageError(f"{path}: tables.{name}: {key} is not a {type(example).__name__}")
+
+
+def _with_base(name, given, raw, path):
+    """Complete a rule by what it does not say itself and the rule it rests on does."""
+    problem = next(rule_problems(given), None)
+    if problem:
+        raise UsageError(f"{path}: rule {name}: {problem}")
+    base = given.get("base")
+    if base is None:
+        return given
+    if base not in raw:
+        raise UsageError(f"{path}: rule {name}: base {base}: no such rule before it")
+    return {key: value for key, value in {**raw[base], **given}.items() if key != "base"}
 
 
 def _read(path):
@@ -119,117 +158,7 @@ def _read(path):
 
 
 def _rule(name, table, path):
-    known = set(Rule.__dataclass_fields__) - {"rule", "source"}
-    for key in table:
-        if key not in known:
-            raise UsageError(f"{path}: rule {name}: unknown key {key}")
     for key in ("title", "level", "type", "when"):
         if key not in table:
             raise UsageError(f"{path}: rule {name}: key {key} is missing")
-    return Rule(rule=name, source=str(path), **table)
-
-
-def problems(rule, blocks):
-    """Find what is wrong with a rule.
-
-    Parameters
-    ----------
-    rule : Rule
-        The rule.
-    blocks : dict
-        Blocks it may use.
-
-    Yields
-    ------
-    str
-    """
-    if rule.level not in (2, 3):
-        yield f"level {rule.level!r} is neither 2 nor 3"
-    for key, allowed in (("roles", ROLES), ("name", NAMES)):
-        if getattr(rule, key) not in allowed:
-            yield f"{key} {getattr(rule, key)!r} is none of {', '.join(allowed)}"
-    for key, values in (("finish", FINISH), ("needs", NEEDS)):
-        for value in getattr(rule, key):
-            if value not in values:
-                yield f"{key} {value!r} is none of {', '.join(values)}"
-    if rule.frame and rule.frame not in blocks:
-        yield f"frame {rule.frame!r}: no such block"
-    if not rule.when:
-        yield "when is empty: no exposure can match"
-    for condition in rule.when:
-        yield from _problems(condition, blocks, ())
-    yield from _contradictions(rule.when, blocks)
-
-
-def _problems(condition, blocks, inside):
-    if not isinstance(condition, dict):
-        yield f"condition {condition!r} is not a table"
-        return
-    verbs = [word for word in condition if word in VERBS]
-    if len(verbs) != 1 and not set(verbs) >= {"check", "is"}:
-        yield f"condition {_brief(condition)} needs exactly one of {', '.join(VERBS)}"
-        return
-    verb = verbs[0]
-    for key in set(condition) - _OPTIONS - {verb}:
-        yield f"condition {_brief(condition)}: unknown key {key}"
-    if condition.get("again", "last") not in _AGAIN:
-        yield f"condition {_brief(condition)}: again is none of {', '.join(_AGAIN)}"
-    if "like" in condition:
-        yield from _bad_pattern(condition)
-    if verb == "use":
-        name = condition["use"]
-        if name not in blocks:
-            yield f"no block {name}"
-        elif name in inside:
-            yield f"block {name} uses itself"
-        else:
-            yield from _problems(blocks[name], blocks, (*inside, name))
-    elif verb in ("all", "any", "none", "not_all"):
-        if not condition[verb]:
-            yield f"condition {_brief(condition)} is empty"
-        for part in condition[verb]:
-            yield from _problems(part, blocks, inside)
-
-
-def _bad_pattern(condition):
-    import re
-
-    given = condition["like"]
-    for text in [given] if isinstance(given, str) else given:
-        try:
-            re.compile(text)
-        except re.error as exc:
-            yield f"condition {_brief(condition)}: pattern {text!r}: {exc}"
-
-
-def _contradictions(conditions, blocks):
-    """Two plain patterns for one column that share no value."""
-    plain: dict[str, set] = {}
-    for condition in _flat(conditions, blocks, 0):
-        column = condition.get("same", condition.get("has"))
-        given = condition.get("like")
-        if not isinstance(column, str) or given is None or condition.get("optional"):
-            continue
-        values = {text.lower() for text in ([given] if isinstance(given, str) else given)}
-        if any(not text.replace("-", "").replace("_", "").isalnum() for text in values):
-            continue
-        if column in plain and not plain[column] & values:
-            yield f"no exposure can match: {column} has to be {'|'.join(sorted(plain[column]))} and {'|'.join(sorted(values))}"
-        plain[column] = plain.get(column, values) & values or values
-
-
-def _flat(conditions, blocks, depth):
-    for condition in conditions:
-        if not isinstance(condition, dict) or depth > 20:
-            continue
-        if "use" in condition and condition["use"] in blocks:
-            yield from _flat([blocks[condition["use"]]], blocks, depth + 1)
-        elif "all" in condition:
-            yield from _flat(condition["all"], blocks, depth + 1)
-        else:
-            yield condition
-
-
-def _brief(condition):
-    text = ", ".join(f"{key} = {value!r}" for key, value in condition.items())
-    return "{" + (text if len(text) < 80 else text[:77] + "...") + "}"
+    return Rule(rule=name, source=str(path), **{key: value for key, value in table.items() if key != "off"})

@@ -1,4 +1,4 @@
-"""Work with pools and associations: state, check, compare, make."""
+"""Work with pools and associations: check, compare, make."""
 
 import re
 from collections import Counter
@@ -15,94 +15,6 @@ ROLES = (
     "autoflat", "autowave", "dark", "flat", "engineering",
 )  # fmt: skip
 _NEED = {"coron3": "psf", "ami3": "psf"}
-
-
-# -- state of a pool
-
-
-def states(generator, folder=None, level=None):
-    """State of every association that exposures of a pool are on the way to.
-
-    Parameters
-    ----------
-    generator : Generator
-        Of the pool.
-    folder : Path, optional
-        Where files of members are looked for.
-    level : int, optional
-        Associations of this level only.
-
-    Yields
-    ------
-    dict
-        candidate, rule, members, state ("complete" or "waiting"), lacks (list of str), since (seconds of the
-        epoch at which the newest file came, or None).
-    """
-    for candidate, rows in generator.candidates().items():
-        for group in generator.groups(rows, candidate):
-            if level is not None and group.rule.level != level:
-                continue
-            # Without science nothing is awaited: most images never meet a slitless spectrum.
-            if not group.science or not group.rule.takes(group.kind):
-                continue
-            yield _state(generator, group, folder)
-
-
-def _state(generator, group, folder):
-    reason = generator.finisher.missing(group)
-    lacks = [] if reason is None else [reason]
-    lacks += _positions(generator.maker, group)
-    since = None
-    if folder is not None:
-        times = []
-        for member in group.members:
-            path = Path(folder) / member.file
-            if path.exists():
-                times.append(path.stat().st_mtime)
-            else:
-                lacks.append(f"{member.file} has not come")
-        since = max(times, default=None)
-    return {
-        "candidate": group.candidate,
-        "rule": group.rule.rule,
-        "type": group.rule.type,
-        "members": [member.file for member in group.members],
-        "state": "waiting" if lacks else "complete",
-        "lacks": lacks,
-        "since": since,
-    }
-
-
-def _positions(maker, group):
-    """Dither positions that the pattern has and no exposure does, by detector and target."""
-    if group.rule.level != 3:
-        return []
-    seen: dict[tuple, set] = {}
-    total: dict[tuple, int] = {}
-    for member in group.of_role("science"):
-        count, place = maker.number(member.row, "numdthpt"), maker.number(member.row, "patt_num")
-        if count is None or place is None or not 1 < count <= 1000:
-            continue
-        key = tuple(maker.value(member.row, name) for name in ("obs_num", "detector", "targetid", "mostilno"))
-        seen.setdefault(key, set()).add(place)
-        total[key] = max(total.get(key, 0), count)
-    out = []
-    for key, places in seen.items():
-        absent = sorted(set(range(1, total[key] + 1)) - places)
-        if absent and max(places) <= total[key]:
-            where = ", ".join(str(part) for part in key[:2] if part not in (None, "null"))
-            out.append(f"{where}: dither position {_ranges(absent)} of {total[key]} has not come")
-    return out
-
-
-def _ranges(numbers):
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in parts)
 
 
 # -- checks of files

@@ -21,6 +21,7 @@ COMMANDS = {
     "docs": ("jwcal.cli.docs", "docs_command", "Tools"),
     "refs": ("jwcal.refs.commands", "refs_group", "Reference files"),
     "asn": ("jwcal.associations.commands", "asn_group", "Tools"),
+    "predict": ("jwcal.planning.commands", "predict_command", "Tools"),
     "sim": ("jwcal.simulate.commands", "sim_group", "Test bed"),
 }
 # Packages that hold steps, with the group of their commands.
@@ -135,7 +136,16 @@ def index_text():
     lines += ["}", "", "COMMANDS = {"]
     for name, (module, attribute, group) in COMMANDS.items():
         lines += _entry(name, (module, attribute, group, summary(getattr(_import(module), attribute))))
-    return "\n".join([*lines, "}"]) + "\n"
+    steps = {name: step for name, (step, _, _) in declared_steps().items()}
+    lines += ["}", "", "# Steps that are off unless asked for."]
+    lines += _tuple("OFF", [name for name, step in steps.items() if step.default_skip])
+    lines += ["", "# Types of reference files that steps take."]
+    lines += _tuple("REFERENCES", dict.fromkeys(ref.kind for step in steps.values() for ref in step.refs))
+    return "\n".join(lines) + "\n"
+
+
+def _tuple(name, words):
+    return [f"{name} = (", *(f"    {_quoted(word)}," for word in words), ")"]
 
 
 def _entry(name, values):
@@ -341,4 +351,4 @@ _make("all", ("index", "man", "params"), "Write all of them.")
 if __name__ == "__main__":
     from jwcal.cli.runner import leave, run
 
-    leave(run(docs_command, None, "jwcal docs"))
+    leave(run(lambda: docs_command, None, "jwcal docs"))

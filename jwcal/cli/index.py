@@ -174,6 +174,12 @@ COMMANDS = {
         "Tools",
         "Make associations: which exposures of a pool are processed together.",
     ),
+    "predict": (
+        "jwcal.planning.commands",
+        "predict_command",
+        "Tools",
+        "Predict what comes of an observing program, before the telescope moves.",
+    ),
     "sim": (
         "jwcal.simulate.commands",
         "sim_group",
@@ -181,3 +187,39 @@ COMMANDS = {
         "Simulate exposures with known truth, and score what became of them.",
     ),
 }
+
+# Steps that are off unless asked for.
+OFF = (
+    "emicorr",
+    "ipc",
+    "firstframe",
+    "charge-migration",
+    "picture-frame",
+    "clean-flicker-noise",
+    "persistence",
+    "systematic-errors",
+)
+
+# Types of reference files that steps take.
+REFERENCES = (
+    "mask",
+    "emicorr",
+    "saturation",
+    "superbias",
+    "ipc",
+    "refpix",
+    "sirskernel",
+    "reset",
+    "linearity",
+    "rscd",
+    "dark",
+    "gain",
+    "readnoise",
+    "pictureframe",
+    "flat",
+    "pastasoss",
+    "bkg",
+    "wavelengthrange",
+    "trapdensity",
+    "persat",
+)

@@ -13,7 +13,7 @@ import re
 import sys
 import zipfile
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from jwcal.core.errors import InputError
 from jwcal.planning.model import Mosaic, Observation, Problem, Program, Target
@@ -25,9 +25,12 @@ _KINDS = {
     "InternalTargetType": "internal",
 }
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
-_OBSERVATION_OF = re.compile(r"\(Obs (\d+)\)\s*$")
+# "label (Obs 12)", "Observation 12" for one without a label, or a list such as "[25][label (Obs 12)]".
+_OBSERVATION_OF = re.compile(r"\(Obs (\d+)\)(?=$|[\],])|^Observation (\d+)$")
 # An exported program of 500 observations has 10 MB; more than this is not a program.
 _LIMIT = 500_000_000
+# Tiles of a mosaic that are believed without a list of them.
+_TILES = 999
 
 
 def read_program(path):
@@ -51,7 +54,9 @@ def read_program(path):
     name = "standard input" if str(path) == "-" else str(path)
     root = _parse(_xml_of(_bytes_of(path, name), name), name)
     if root.tag != "JwstProposal":
-        raise InputError(f"{name}: <{root.tag}> is not a program of APT; give the .aptx file or its XML export")
+        raise InputError(
+            f"{name}: <{root.tag}> is not a program of APT; give the .aptx file or its XML export"
+        )
     about = _first(root, "ProposalInformation")
     program = Program(
         number=_program_number(text(about, "ProposalID")),
@@ -69,6 +74,7 @@ def read_program(path):
             _add_observation(program, element)
     if not program.observations:
         program.problems.append(Problem(0, "the program has no observations"))
+    _add_status(program, _first(root, "VisitStatuses"))
     _add_links(program, _first(root, "LinkingRequirements"))
     _add_roles(program)
     return program
@@ -120,7 +126,9 @@ def _xml_of(data, name):
             inside = [info for info in archive.infolist() if info.filename.lower().endswith(".xml")]
             for info in sorted(inside, key=lambda info: (info.filename.count("/"), info.filename)):
                 if info.file_size > _LIMIT:
-                    raise InputError(f"{name}: {info.filename} in it has {info.file_size} bytes: not a program")
+                    raise InputError(
+                        f"{name}: {info.filename} in it has {info.file_size} bytes: not a program"
+                    )
                 found = archive.read(info)
                 if b"JwstProposal" in found[:20_000]:
                     return found
@@ -134,8 +142,8 @@ def _parse(data, name):
     if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
         raise InputError(f"{name}: declares a document type: not a program of APT")
     try:
-        root = ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
+        root = ET.fromstring(data)  # noqa: S314 - no document types, see above
+    except ET.ParseError as error:
         line, column = error.position
         what = str(error).split(":")[0]
         text_ = f"{name}: line {line}, column {column + 1}: {what}: not well-formed XML"
@@ -148,7 +156,7 @@ def _parse(data, name):
 
 def _first(element, tag):
     found = None if element is None else element.find(tag)
-    return found if found is not None else ElementTree.Element(tag)
+    return found if found is not None else ET.Element(tag)
 
 
 def _integer(cell, default):
@@ -194,9 +202,15 @@ def _add_targets(program, element):
     for child in element.iterfind("Target"):
         own = program.targets.get(_integer(text(child, "Number"), 0))
         if own is not None:
-            named = [_target_number(program, item.text or "") for item in child.iter("BackgroundTarget")]
-            named += [_target_number(program, text(item, "TargetID")) for item in child.iter("BackgroundTargets")]
-            own.backgrounds = tuple(at for at in named if at)
+            cells = [
+                cell
+                for item in child
+                if item.tag.startswith("BackgroundTarget") and item.tag != "BackgroundTargetReq"
+                for value in item.itertext()
+                for cell in value.strip(" []\n").split(",")
+            ]
+            named = [_target_number(program, cell) for cell in cells if cell.strip()]
+            own.backgrounds = tuple(dict.fromkeys(at for at in named if at))
 
 
 def _degrees(value):
@@ -215,7 +229,7 @@ def _degrees(value):
 
 
 def _target_number(program, cell):
-    """Number of the target that "4 NAME" names; 0 for none."""
+    """Find the number of the target that "4 NAME" names; 0 for none."""
     head, _, rest = cell.strip().partition(" ")
     at = _integer(head, 0)
     if at in program.targets:
@@ -240,7 +254,7 @@ def _add_observation(program, element):
         template=templates[0].tag if templates else "",
         target=_target_number(program, text(element, "TargetID")),
         element=element,
-        mosaic=_mosaic(element.find("MosaicParameters")),
+        mosaic=_mosaic(program, at, element.find("MosaicParameters")),
         requirements=_requirements(element.find("SpecialRequirements")),
         visit_numbers=_visit_numbers(element),
     )
@@ -255,15 +269,19 @@ def _add_observation(program, element):
     program.observations.append(observation)
 
 
-def _mosaic(element):
+def _mosaic(program, at, element):
     if element is None:
         return Mosaic()
-    included = []
+    included: list[int] = []
     for tile in element.iterfind("MosaicTiles"):
         state = text(tile, "TileState").lower()
-        if "exclu" not in state and "not included" not in state:
+        if not any(word in state for word in ("exclu", "removed", "not included")):
             included.append(_integer(tile.get("TileNumber", ""), len(included) + 1))
-    rows, columns = number(element, "Rows", default=1), number(element, "Columns", default=1)
+    rows = max(number(element, "Rows", default=1), 1)
+    columns = max(number(element, "Columns", default=1), 1)
+    if not included and rows * columns > _TILES:
+        program.problems.append(Problem(at, f"a mosaic of {rows} x {columns} tiles that lists none"))
+        return Mosaic(rows, columns)
     return Mosaic(rows, columns, tuple(included) or tuple(range(1, rows * columns + 1)))
 
 
@@ -283,13 +301,20 @@ def _visit_numbers(element):
     return tuple(at for at in numbers if at is not None)
 
 
+def _add_status(program, element):
+    by_number = {observation.number: observation for observation in program.observations}
+    for child in element.iterfind("VisitStatus"):
+        # Program, observation and visit: 01087002004.
+        found = re.fullmatch(r"\d{5}(\d{3})(\d{3})", child.get("VisitId", ""))
+        if found and int(found[1]) in by_number:
+            by_number[int(found[1])].visit_status[int(found[2])] = child.get("Status", "").upper()
+
+
 def _named(element):
-    """Numbers of the observations that an element names, as "label (Obs 12)"."""
-    found = []
+    """Find the numbers of the observations that an element names."""
+    found: list[int] = []
     for value in element.itertext():
-        match = _OBSERVATION_OF.search(value.strip())
-        if match:
-            found.append(int(match.group(1)))
+        found += [int(one or other) for one, other in _OBSERVATION_OF.findall(value.strip())]
     return tuple(dict.fromkeys(found))
 
 
@@ -305,7 +330,7 @@ def _add_links(program, element):
 
 
 def _add_roles(program):
-    """Reference stars and backgrounds: which observation serves which."""
+    """Set which observation is a reference star or background of which."""
     by_number = {observation.number: observation for observation in program.observations}
     backgrounds = {at for target in program.targets.values() for at in target.backgrounds}
     for observation in program.observations:
@@ -313,7 +338,9 @@ def _add_roles(program):
         for child in element.iter():
             if child.tag in ("PsfReference", "PsfReferenceObservation", "PsfReferenceObservations"):
                 named = _named(child)
-                observation.psf_references += tuple(at for at in named if at not in observation.psf_references)
+                observation.psf_references += tuple(
+                    at for at in named if at not in observation.psf_references
+                )
                 if not named and (child.text or "").strip().lower() == "true":
                     observation.is_psf = True
         target = program.targets.get(observation.target)

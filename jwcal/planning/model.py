@@ -318,6 +318,8 @@ class Observation:
         Reason given for a hold, "" without: such an observation is predicted all the same.
     visit_numbers : tuple of int
         Numbers of the visits that the file lists; APT has split the observation before.
+    visit_status : dict
+        Status that the file gives to a visit ("IMPLEMENTATION", "WITHDRAWN", ...), by its number.
     visits : list of Visit
         Filled by the expansion.
     """
@@ -339,6 +341,7 @@ class Observation:
     skipped: str = ""
     on_hold: str = ""
     visit_numbers: tuple[int, ...] = ()
+    visit_status: dict[int, str] = field(default_factory=dict)
     visits: list[Visit] = field(default_factory=list)
 
 

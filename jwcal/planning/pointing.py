@@ -43,6 +43,8 @@ class Point:
         What moved the telescope: TARGET, TILE, FILTER, DITHER, SUBDITHER, ...
     kind : str
         SCIENCE, PARALLEL, DIRECT, T_ACQ, CONFIRM, OUTOFFLD, ...
+    parallel : bool
+        A coordinated parallel of the point before it.
     """
 
     target: int
@@ -55,6 +57,7 @@ class Point:
     dec: float
     level: str
     kind: str
+    parallel: bool = False
 
 
 @dataclass(slots=True)
@@ -99,8 +102,20 @@ def read_pointing(path):
         elif not visits:
             raise InputError(f"{path}: line {at}: a pointing before the first visit")
         else:
-            visits[-1].points.append(_point(line, f"{path}: line {at}"))
+            _append(visits[-1].points, _point(line, f"{path}: line {at}"))
     return visits
+
+
+def _append(points, point):
+    """Add a point; a direct image of a parallel is told from the prime instrument by its aperture."""
+    before = next((other for other in reversed(points) if not other.parallel), None)
+    point.parallel = point.kind == "PARALLEL" or (
+        before is not None
+        and point.tile > 0
+        and (before.tile, before.config, before.dither) == (point.tile, point.config, point.dither)
+        and before.aperture[:3] != point.aperture[:3]
+    )
+    points.append(point)
 
 
 def _point(line, where):

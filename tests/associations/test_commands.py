@@ -1,13 +1,14 @@
 """The commands of ``jwcal asn``."""
 
 import json
+import os
 import subprocess
 
 import numpy as np
 import pytest
 
-from jwcal.associations.pool import pool_text, read_pool
-from tests.associations.conftest import pool_of, row
+from jwcal.associations.pool import Pool, pool_text, read_pool
+from tests.associations.conftest import COLUMNS, pool_of, row
 from tests.conftest import PROGRAM
 
 
@@ -77,15 +78,76 @@ def test_explain_says_why(pool):
     assert "3 rows fit" in asn("generate", pool, "--explain", "nrca1", code=2).stderr
 
 
-def test_status_waits(pool, tmp_path):
-    said = asn("status", pool, "--level", "3", "--waiting").stdout
-    assert "waiting" in said
-    assert "dither position 3 to 4 of 4 has not come" in said
-    (tmp_path / "jw01234001001_02101_00001_nrca1_rate.fits").touch()
-    lines = asn("status", pool, "--level", "2", "--files", tmp_path, "--json").stdout.splitlines()
-    states = {entry["members"][0]: entry for entry in map(json.loads, lines)}
-    assert states["jw01234001001_02101_00001_nrca1_rate.fits"]["state"] == "complete"
-    assert "has not come" in states["jw01234001001_02101_00002_nrca1_rate.fits"]["lacks"][0]
+def states(*words, given=None):
+    lines = asn("status", *words, "--json", given=given).stdout.splitlines()
+    return {entry["product"]: entry for entry in map(json.loads, lines)}
+
+
+def test_status_of_files(pool, tmp_path):
+    lines = asn("status", pool, "--level", "3", "--waiting").stdout.splitlines()
+    assert [line.split("\t") for line in lines] == [[
+        "waiting", "o001", "image3", "Asn_Lv3Image", "2", "jw01234-o001_image3_00001_asn.json", "-",
+        "1, nrca1: dither position 3 to 4 of 4 has not come"]]  # fmt: skip
+    rate = tmp_path / "jw01234001001_02101_00001_nrca1_rate.fits"
+    rate.touch()
+    os.utime(rate, (0, 86400))
+    found = states(pool, "--level", "2", "--files", tmp_path)
+    assert found["jw01234001001_02101_00001_nrca1"]["state"] == "complete"
+    assert found["jw01234001001_02101_00001_nrca1"]["since"] == 86400
+    assert found["jw01234001001_02101_00002_nrca1"]["lacks"] == [
+        "jw01234001001_02101_00002_nrca1_rate.fits has not come"]  # fmt: skip
+    assert "1970-01-02T00:00:00Z" in asn("status", pool, "--level", "2", "--files", tmp_path).stdout
+    rate.rename(tmp_path / "jw01234001001_02101_00002_nrca1_uncal.fits")
+    found = states(pool, "--level", "2", "--raw", tmp_path)
+    assert found["jw01234001001_02101_00002_nrca1"]["state"] == "complete"
+    assert found["jw01234001001_02101_00001_nrca1"]["state"] == "waiting"
+    assert "cannot be read" in asn("status", pool, "--raw", tmp_path / "none", code=3).stderr
+
+
+def test_status_of_visits():
+    """Planned exposures, detectors and segments that have not come."""
+    columns = [*COLUMNS, "nexposur", "exsegtot"]
+
+    def text(rows):
+        cells = [tuple(cells.get(column, "null") for column in columns) for cells in rows]
+        return pool_text(Pool(columns, cells))
+
+    rows = [
+        row(n, nexposur="3", detector=d, filename=f"jw01234001001_02101_{n:05d}_{d}_uncal.fits")
+        for n in (1, 2, 3) for d in ("nrca1", "nrca2")
+    ]  # fmt: skip
+    image = "jw01234-o001_t001_nircam_clear-f200w"
+    assert states("-", "--level", "3", given=text(rows))[image]["state"] == "complete"
+    assert states("-", "--level", "3", given=text(rows[:-1]))[image]["lacks"] == [
+        "jw01234001001_02101_00003: no nrca2"]  # fmt: skip
+    assert states("-", "--level", "3", given=text(rows[:-2]))[image]["lacks"] == [
+        "visit 01234001001: 2 of 3 planned exposures have come"]  # fmt: skip
+    assert (
+        states("-", "--level", "2", given=text(rows[:-2]))["jw01234001001_02101_00001_nrca1"]["lacks"] == []
+    )
+    parts = [
+        row(1, exp_type="nis_soss", instrume="niriss", detector="nis", tsovisit="t", exsegtot="4",
+            filename=f"jw01234001001_04101_00001-seg00{n}_nis_uncal.fits")
+        for n in (1, 4)
+    ]  # fmt: skip
+    (found,) = states("-", "--level", "3", given=text(parts)).values()
+    assert found["lacks"] == ["jw01234001001_04101_00001_nis: segment 2 to 3 of 4 has not come"]
+
+
+def test_status_of_roles_errors_and_duplicates():
+    group = "[('o001', 'observation'), ('c1001', 'coronagraphy')]"
+    cells = {"exp_type": "mir_4qpm", "instrume": "miri", "detector": "mirimage", "asn_candidate": group}
+    alone = [row(1, exposerr="pointing", **cells)]
+    star = row(2, is_psf="t", targetid="9", **{**cells, "asn_candidate": group.replace("o001", "o002")})
+    text = pool_text(pool_of([*alone, *alone]))
+    found = states("-", "--level", "3", given=text)
+    assert [each["lacks"] for each in found.values()] == [["has no exposure of a reference star"]] * 2
+    assert [each["file"] for each in found.values()] == [None] * 2
+    assert {tuple(each["errors"].values()) for each in found.values()} == {("pointing",)}
+    assert "lines 2, 3: jw01234001001_02101_00001_nrca1_uncal.fits is there 2 times" in asn(
+        "status", "-", given=text).stderr  # fmt: skip
+    found = states("-", "--level", "3", given=pool_text(pool_of([*alone, star])))
+    assert [(each["candidate"], each["state"]) for each in found.values()] == [("c1001", "complete")]
 
 
 def test_list_check_diff(tmp_path):

@@ -63,6 +63,8 @@ def test_wrong_pools(tmp_path):
         ("", "empty"),
         (lines[0].replace("exp_type", "exptype") + "\n" + lines[1], "no column exp_type"),
         (good + "a|b|c\n", "line 4: 3 cells, but the header has 33 columns"),
+        (good.replace("clear", '"clear', 1), "line 2: quotes that do not end"),
+        ('"' + good, "line 1: quotes that do not end"),
         (lines[0] + "|program\n" + lines[1] + "|1\n", "column program twice"),
     ):
         path.write_text(text)
@@ -92,6 +94,31 @@ def test_going_on(tmp_path):
     assert len(made.associations()) == len(Generator(pool_of(ROWS), load_rules()).associations())
 
 
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("[('o001', 'observation')", "is no list of pairs"),
+        ("o001", "is no list of pairs"),
+        ("('o001', 'observation')", "is no list of pairs"),
+        ("[('o001', [('c1000', 'background')])]", "is no list of pairs"),
+        ("[('o001', 'observation', 'x')]", "is no list of pairs"),
+        ("{'o001': 'observation'}", "is no list of pairs"),
+        ("[('o001', 'observation'), ('o001', 'mosaic')]", "o001 is there as observation and as mosaic"),
+    ],
+)
+def test_candidates_that_cannot_be_read(cell, message):
+    pool = pool_of([*ROWS, row(3, asn_candidate=cell)])
+    with pytest.raises(InputError, match=f"line 3, column asn_candidate: .*{message}"):
+        Generator(pool, load_rules())
+    made = Generator(pool, load_rules(), keep_going=True)
+    assert (len(made.pool), len(made.pool.problems)) == (2, 1)
+
+
+@pytest.mark.parametrize("cell", ["null", "[]", "", "1000", "#!fmt_cand([])", "[['o001', 'observation']]"])
+def test_candidates_that_can_be_read(cell):
+    assert len(Generator(pool_of([*ROWS, row(3, asn_candidate=cell)]), load_rules()).pool) == 3
+
+
 def test_rule_files(tmp_path):
     path = tmp_path / "mine.toml"
     mine = '[rule.Mine]\ntitle = "All darks."\nlevel = 3\ntype = "dark3"\n'
@@ -115,7 +142,24 @@ def test_rule_files(tmp_path):
         ('[{ use = "nothing" }]', "no block nothing"),
         ('[{ use = "loop" }]', "uses itself"),
         ("[]", "when is empty"),
-        ('[{ same = "exp_type", again = "never" }]', "again is none of"),
+        ('[{ same = "exp_type", again = "never" }]', "again = 'never' is none of"),
+        ('[{ has = "is_psf" }, { lacks = "is_psf" }]', "is_psf has to be given and not to be"),
+        (
+            '[{ same = "bkgdtarg" }, { none = [{ has = "bkgdtarg" }] }]',
+            "bkgdtarg has to be given and not to be",
+        ),
+        ('[{ role = "psf" }, { role = "science" }]', "role has to be psf and science"),
+        ('[{ check = "nrs_ifu_path" }, { check = "nrs_ifu_path", is = false }]', "has to be True and False"),
+        ('[{ role = "sience" }]', "role is none of"),
+        ('[{ check = "nrs_ifu" }]', "check is none of"),
+        ('[{ differs = "patt_num" }]', "no same or has of that name comes before it"),
+        ("[{ rule = true }]", "is for the block named by frame"),
+        ("[{ same = 1 }]", "neither a column nor a list of columns"),
+        ('[{ any = { same = "x" } }]', "any is not a list of conditions"),
+        ('[{ same = "exp_type", like = 1 }]', "neither a pattern nor a list of patterns"),
+        ('[{ same = "x", optional = "yes" }]', "is not true or false"),
+        ('"all"', "when = 'all' is not a list"),
+        ('["all"]', "condition 'all' is not a table"),
     ],
 )
 def test_wrong_rules(tmp_path, when, message):
@@ -126,6 +170,44 @@ def test_wrong_rules(tmp_path, when, message):
     with pytest.raises(UsageError, match=message) as caught:
         load_rules([path])
     assert "mine.toml: rule Mine" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[rule.Nothing]\noff = true\n", "off, but there is no such rule"),
+        ("[rule.Mine]\nbase = 'Nothing'\n", "base Nothing: no such rule before it"),
+        ("[rule.Mine]\nbase = 'Asn_Lv3Image'\nlevel = 4\n", "level = 4 is none of 2, 3"),
+        ("[rule.Mine]\nbase = 'Asn_Lv3Image'\nneeds = 'psf'\n", "needs = 'psf' is not a list of texts"),
+        ("[rule.Mine]\nbase = 'Asn_Lv3Image'\nfinish = ['nod']\n", "finish = 'nod' is none of imprints"),
+        ("[rule.Mine]\nbase = 'Asn_Lv3Image'\ncandidates = 'all'\n", "candidates is neither"),
+        ("[rule.Mine]\nbase = 'Asn_Lv3Image'\nwhenn = []\n", "unknown key whenn"),
+        ("[rules.Mine]\n", r"\[rules\] is neither block, rule nor tables"),
+        ("rule = 1\n", "rule has to have tables"),
+        ("[tables.nothing]\nx = 1\n", "no table nothing"),
+        ("[tables.names]\nendings = 'x'\n", "tables.names: endings is not a list"),
+    ],
+)
+def test_wrong_rule_files(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_rules([path])
+    assert "mine.toml" in str(caught.value)
+
+
+def test_a_rule_rests_on_another(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[rule.Asn_Lv3Image]\nbase = "Asn_Lv3Image"\ntype = "mine3"\n[rule.Asn_Lv2Image]\noff = true\n'
+        '[rule.New]\nbase = "Asn_Lv3Image"\ntitle = "New."\n'
+    )
+    rules = load_rules([path])
+    assert [text.split(" by ")[0] for text in rules.changes] == [
+        "Asn_Lv3Image: replaced", "Asn_Lv2Image: taken out", "New: added"]  # fmt: skip
+    types = {rule.rule: rule.type for rule in rules.rules}
+    assert (types["Asn_Lv3Image"], types["New"], types.get("Asn_Lv2Image")) == ("mine3", "mine3", None)
+    assert [rule.rule for rule in load_rules([path], default=False).rules] == ["Asn_Lv3Image", "New"]
 
 
 def test_own_rule_makes_associations(tmp_path):
