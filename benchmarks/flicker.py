@@ -4,9 +4,16 @@
 
 Every ramp is made twice, with and without noise of lines (1/f; what the reference pixels of a full frame
 would take out is left out, unless --raw).  For each scene and method are printed: the rms of the means of
-lines in the slope image that is left, as a fraction of the original; the flux that extended
-sources lose (-) or gain (mean over sources and rms, %); seconds.  With the interpreter of an environment that
-holds the official package its time for the same correction is added; its pixels are those of "median".
+lines in the slope image that is left, as a fraction of the original; the flux that extended sources lose (-)
+or gain, above the mean change of the image (mean over sources with its error, and rms, %); seconds.
+
+Before them comes what any method has to leave, given the noise of photons and reading, if it tells the noise
+of lines in the slopes from the pixels of these slopes and knows its spectrum: with the scene known perfectly,
+or unknown but smooth (pixels where a star is above the noise are lost, the rest is any bicubic spline with
+knots every 32 pixels, in 512 columns at a time).
+
+With the interpreter of an environment that holds the official package its time for the same correction is
+added; its pixels are those of "median".
 """
 
 import argparse
@@ -74,29 +81,92 @@ def galaxies(shape, rng, number, radius):
     return image, apertures
 
 
-def make(args, scene, seed):
-    """Ramp without noise of lines, that noise, the light of extended sources, apertures."""
+def lines_of(args, rng):
+    """Noise of lines of all groups, DN, (groups, lines)."""
     from jwcal.simulate.ramp import pink
 
+    ny = args.shape[0]
+    lines = pink(rng, args.groups * ny, 1.0).reshape(args.groups, ny)
+    if not args.raw:
+        # Side reference pixels follow the noise over eleven lines.
+        near = np.ones(11) / 11
+        lines = np.array([line - np.convolve(np.pad(line, 5, "reflect"), near, "valid") for line in lines])
+    return lines * (args.lines / lines.std())
+
+
+def make(args, scene, seed):
+    """Ramp without noise of lines, that noise, light of extended sources and of stars, apertures."""
     rng = np.random.default_rng(seed)
     shape = tuple(args.shape)
     light, apertures = np.zeros(shape, np.float32), []
     if scene in ("galaxies", "nebula"):
         number, radius = (6, 0.04) if scene == "galaxies" else (4, 0.2)
         light, apertures = galaxies(shape, rng, number, radius * min(shape))
-    rate = light + SKY + (stars(shape, rng) if scene != "blank" else 0)
+    points = stars(shape, rng) if scene != "blank" else np.zeros(shape, np.float32)
+    rate = light + SKY + points
     ramp = np.empty((1, args.groups, *shape), np.float32)
     electrons = np.zeros(shape)
     for group in ramp[0]:
         electrons += rng.poisson(rate * GAIN)
         group[...] = electrons / GAIN + rng.normal(0, READ, shape)
-    lines = pink(rng, args.groups * shape[0], 1.0).reshape(args.groups, shape[0])
-    if not args.raw:
-        # Side reference pixels follow the noise over eleven lines.
-        near = np.ones(11) / 11
-        lines = np.array([line - np.convolve(np.pad(line, 5, "reflect"), near, "valid") for line in lines])
-    lines *= args.lines / lines.std()
-    return ramp, lines[None, :, :, None].astype(np.float32), light, apertures
+    lines = lines_of(args, rng)
+    return ramp, lines[None, :, :, None].astype(np.float32), light, points, apertures
+
+
+def slope_variance(rate, groups):
+    """Least variance of a slope, (DN per group)^2, at a rate in DN per group."""
+    grid = np.concatenate([[0.0], np.geomspace(1e-2, 1e6, 200)])
+    n = groups - 1
+    read = READ**2 * (2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1))
+    least = [1 / np.linalg.solve(read + r / GAIN * np.eye(n), np.ones(n)).sum() for r in grid]
+    return np.interp(rate, grid, least)
+
+
+def line_covariance(args, many=200):
+    """Covariance of the noise of lines in unweighted slopes, (lines, lines)."""
+    rng, ny = np.random.default_rng(99), args.shape[0]
+    time_ = np.arange(args.groups) - (args.groups - 1) / 2
+    slopes = [time_ @ lines_of(args, rng) / (time_ @ time_) for _ in range(many)]
+    power = np.mean([np.abs(np.fft.fft(slope, 2 * ny)) ** 2 for slope in slopes], axis=0)
+    covariance = np.fft.ifft(power).real[:ny] / ny
+    return covariance[np.abs(np.subtract.outer(np.arange(ny), np.arange(ny)))]
+
+
+def splines(n, step=32):
+    """Cubic B-splines with knots every ``step`` pixels, (n, splines)."""
+    away = np.abs(np.arange(n)[:, None] / step - np.arange(-1, -(-(n - 1) // step) + 2))
+    inner, outer = 2 / 3 - away**2 + away**3 / 2, (2 - away) ** 3 / 6
+    return np.where(away < 1, inner, np.where(away < 2, outer, 0.0))
+
+
+def limits(args, light, points):
+    """Find what must be left of the noise of lines: scene known, and unknown but smooth."""
+    covariance = line_covariance(args)
+    ny, nx = light.shape
+    weight = 1 / slope_variance(light + points + SKY, args.groups)
+
+    def left(information):
+        root = np.linalg.cholesky(covariance + 1e-9 * covariance[0, 0] * np.eye(ny))
+        after = root @ np.linalg.solve(np.eye(ny) + root.T @ information @ root, root.T)
+        return float(np.sqrt(np.trace(after) / np.trace(covariance)))
+
+    known = left(np.diag(weight.sum(axis=1)))
+    weight = np.where(points > weight**-0.5, 0.0, weight)
+    told = np.diag(weight.sum(axis=1))
+    down = splines(ny)
+    for first in range(0, nx, 512):
+        piece = weight[:, first : first + 512]
+        across = splines(piece.shape[1])
+        size = down.shape[1], across.shape[1]
+        pairs = (down[:, :, None] * down[:, None, :]).reshape(ny, -1)
+        squares = np.stack([across.T @ (w[:, None] * across) for w in piece]).reshape(ny, -1)
+        matrix = (pairs.T @ squares).reshape(size[0], size[0], size[1], size[1]).transpose(0, 2, 1, 3)
+        matrix = matrix.reshape(size[0] * size[1], -1)
+        mixed = (down[:, :, None] * (piece @ across)[:, None, :]).reshape(ny, -1)
+        # Splines of which no pixel is left are not in the way.
+        matrix[np.diag_indices(len(matrix))] += 1e-9 * np.trace(matrix) / len(matrix)
+        told -= mixed @ np.linalg.solve(matrix, mixed.T)
+    return known, left(told)
 
 
 def exposure(ramp):
@@ -152,8 +222,8 @@ def line_rms(image):
 
 
 def lost(change, light, apertures):
-    """Relative change of the flux in each aperture."""
-    change = change - np.nanmedian(change)
+    """Relative change of the flux in each aperture, above that of the whole image."""
+    change = change - np.nanmean(change)
     return [float(np.nansum(change[a]) / light[a].sum()) for a in apertures]
 
 
@@ -183,7 +253,9 @@ def main():
         for scene in args.scenes:
             table = {name: [] for name in ("nothing", *METHODS, "official")}
             for seed in range(args.seeds):
-                ramp, lines, light, apertures = make(args, scene, seed)
+                ramp, lines, light, points, apertures = make(args, scene, seed)
+                if seed == 0:
+                    known, smooth = limits(args, light, points)
                 clean = slopes(exposure(ramp))
                 noisy = slopes(exposure(ramp + lines)) - clean
                 table["nothing"].append((1.0, lost(noisy, light, apertures), 0.0))
@@ -204,11 +276,17 @@ def main():
             print(
                 f"{scene}: {args.shape[0]} x {args.shape[1]}, {args.groups} groups, lines {args.lines:g} DN rms"
             )
+            print(
+                f"  limit          left {known:6.3f} with the scene known, {smooth:.3f} if it is only smooth"
+            )
             for name, rows in table.items():
                 if rows:
                     left = np.sqrt(np.mean([r[0] ** 2 for r in rows]))
-                    flux = 100 * np.array([f for r in rows for f in r[1]])
-                    text = f"{flux.mean():+7.3f} {np.sqrt((flux**2).mean()):7.3f}" if flux.size else " " * 15
+                    flux = 100 * np.array([r[1] for r in rows])
+                    text = " " * 24
+                    if flux.size:
+                        error = flux.mean(axis=1).std() / max(len(flux) - 1, 1) ** 0.5
+                        text = f"{flux.mean():+7.3f} +- {error:5.3f} {np.sqrt((flux**2).mean()):7.3f}"
                     print(
                         f"  {name:14s} left {left:6.3f}  flux % {text}  {np.mean([r[2] for r in rows]):6.2f} s"
                     )

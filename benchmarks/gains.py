@@ -32,7 +32,7 @@ import numpy as np
 from astropy.io import fits
 from run import CACHE, CASES, SHARED, Bench, say
 
-from jwcal.detector1.ramp_fit.optimal import MANY, SPLIT_EXTRA
+from jwcal.detector1.ramp_fit.optimal import MANY, PAIR_EXTRA
 from jwcal.kernels.optimal import RampModel, fit_optimal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,13 +59,21 @@ OPTIMAL = [
     "jump",
 ]
 OFF = math.inf
-NO_SEARCH = {"limit": OFF, "limit_split": OFF, "limit_near": OFF, "limit_negative": OFF, "unbiased": False}
+NO_SEARCH = {
+    "limit": OFF,
+    "limit_split": OFF,
+    "limit_near": OFF,
+    "limit_pair": OFF,
+    "limit_negative": OFF,
+    "unbiased": False,
+}
 PARTS = {
     "all": {},
     "without hits split by averaging": {"limit_split": OFF},
-    "without looking at neighbours": {"limit_near": OFF},
+    "without weak pairs": {"limit_pair": OFF},
+    "without looking at neighbours": {"limit_near": OFF, "limit_pair": OFF},
     "without common rate": {"common": False},
-    "jump_threshold 4.5": {"limit": 4.5, "limit_split": 4.7},
+    "jump_threshold 3.75": {"limit": 3.75, "limit_split": 3.95},
     "without adding back what the search takes": {"unbiased": False},
     "without small-count errors": {"small_counts": False},
     "without rounding noise": {"quantised": False},
@@ -226,11 +234,6 @@ def planes(folder):
 def table(case):
     """Rows of the main table for one case."""
     model = case.model
-    if "--recipe" in case.options and len(case.sci) < MANY:
-        from jwcal.core.recipe import read_recipe
-
-        limit = read_recipe(case.options[1], None)["ramp_fit"]["jump_threshold"]
-        model = replace(model, limit=limit, limit_split=limit + SPLIT_EXTRA)
     flags = case.fit(model)[2]
     ours, theirs = case.products, case.official
     yield f"**{case.title}**", "", "", ""
@@ -319,8 +322,9 @@ def ramps(seed=1, side=128):
     rng, gain, read = np.random.default_rng(seed), 2.05, 7.9
     maps = [np.full((side, side), v, np.float32) for v in (gain, read * math.sqrt(2) / gain)]
     for nint, runs in ((1, 40), (50, 6)):
-        limit = 3.75 if nint == 1 else 4.3
-        model = RampModel(group_time=1.0, frame_time=1.0, limit=limit, limit_split=limit + 0.2)
+        model = RampModel(group_time=1.0, frame_time=1.0)
+        if nint >= MANY:
+            model = replace(model, limit_pair=model.limit_pair + PAIR_EXTRA)
         rules = JumpRules(
             method=choose_method(np.zeros((nint, 10), bool)), nframes=1, limit=4.0, limit_four=5.0, limit_three=6.0,
             neighbours=True, min_ratio=10.0, max_ratio=1000.0, after=((0.0, 0), (0.0, 0)), no_gain=1 << 19,
