@@ -167,11 +167,12 @@ def check_frame(report, header, rules):
         else:
             numbers[key] = value
     _check_axes(report, header)
-    if len(numbers) < 4:
-        return None
-    corner, size = (numbers["SUBSTRT1"], numbers["SUBSTRT2"]), (numbers["SUBSIZE1"], numbers["SUBSIZE2"])
-    _check_corner(report, word(header, "DETECTOR"), subarray, corner, size)
-    return size[1], size[0]
+    corner, size = (
+        tuple(numbers[key + axis] for axis in "12" if key + axis in numbers) for key in ("SUBSTRT", "SUBSIZE")
+    )
+    if len(numbers) == 4:
+        _check_corner(report, word(header, "DETECTOR"), subarray, corner, size)
+    return size[::-1] if len(size) == 2 else None
 
 
 def detector_size(instrument):

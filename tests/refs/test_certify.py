@@ -165,6 +165,13 @@ def mutation(kind, name):
     return {**BY_KIND[kind], **HEADERS, **FRAMES}[name]
 
 
+def test_a_wrong_corner_hides_no_wrong_shape(tmp_path):
+    draft = Draft("gain", detector_of("gain"))
+    for name in ("cut", "corner is no number"):
+        mutation("gain", name)[0](draft)
+    assert wrong(certify(draft.write(tmp_path / "a.fits"))) == {("shape", "SCI"), ("frame", "SUBSTRT2")}
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(sorted(BY_KIND)), seed=st.integers(0, 99))
 def test_each_fault_is_found_among_others(tmp_path, data, kind, seed):
