@@ -16,11 +16,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from jwcal.core import quality
+from jwcal.core import lookahead, quality
 from jwcal.core.errors import DataError, JwcalError
 from jwcal.core.exposure import kind_of, products
 from jwcal.core.step import Skip
-from jwcal.core.tile import MIN_ROWS, Buffers, Tile, plan_bands
+from jwcal.core.tile import Buffers, Tile, plan_bands
 from jwcal.core.window import Window, keep_for, rows_kept
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 TILE_BYTES = 5 << 20
 # Bytes of both products of a slope fit, per pixel and (for one of them) per integration.
 SLOPE_BYTES = 20
-STRIP_BYTES = 2 << 20
 
 
 class Node:
@@ -85,41 +84,6 @@ def worker_count(jobs=None):
         return os.cpu_count() or 1
 
 
-def slice_for(nodes, needed):
-    """Find the steps that planes depend on, going backwards.
-
-    Parameters
-    ----------
-    nodes : list of Node
-        Steps in order.
-    needed : iterable of str
-        Planes wanted after the last of them.
-
-    Returns
-    -------
-    list of Node
-        Those whose changes reach the wanted planes.
-    set of str
-        Planes that must be loaded; what those steps change beside is among them, but not right.
-    """
-    needed = set(needed)
-    chosen = []
-    for node in reversed(nodes):
-        if needed & set(node.step.changes):
-            chosen.append(node)
-            needed |= set(node.step.uses)
-    return chosen[::-1], needed.union(*(node.step.changes for node in chosen))
-
-
-def depth_for(nodes, ngroup, wanted):
-    """Leading groups that steps must have for the flags of the first `wanted` groups."""
-    for node in reversed(nodes):
-        if node.step.ahead is None:
-            return ngroup
-        wanted += node.step.ahead(node.plan) if callable(node.step.ahead) else node.step.ahead
-    return min(wanted, ngroup)
-
-
 class Pass:
     """One walk over the frame: a run of tile steps from one store to some sinks.
 
@@ -160,8 +124,8 @@ class Pass:
         """
         self.get_ready()
         planes = self._planes(self.nodes, [s for _, s in self.sinks])
-        rows, bands = self._bands(self.nodes, planes)
-        self._map(lambda band: self._roll(band, rows, self.nodes, planes, self._deliver), bands)
+        rows, bands = self.bands(self.nodes, planes)
+        self.map(lambda band: self.roll(band, rows, self.nodes, planes, self._deliver), bands)
 
     def walk(self, box, wants, deliver):
         """Run the steps on one box of the frame; any thread may, once `get_ready` has been called.
@@ -175,20 +139,20 @@ class Pass:
         deliver : callable
             ``deliver(k, tile, products)`` is called after k steps, on finished rows from the top down.
         """
-        planes = self._loadable({*wants, *self._planes(self.nodes, [])})
-        rows, _ = self._bands(self.nodes, planes)
-        self._roll(box, min(rows, box[1] - box[0]), self.nodes, planes, deliver)
+        planes = self.loadable({*wants, *self._planes(self.nodes, [])})
+        rows, _ = self.bands(self.nodes, planes)
+        self.roll(box, min(rows, box[1] - box[0]), self.nodes, planes, deliver)
 
     def get_ready(self):
         """Let the steps that look at more than a tile do so."""
         for k, node in enumerate(self.nodes):
             if node.step.needs_all_dnu and self.ramp:
                 known = next((n.all_dnu for n in self.nodes[:k] if n.all_dnu is not None), None)
-                node.all_dnu = self._survey(k) if known is None else known
+                node.all_dnu = lookahead.survey(self, k) if known is None else known
             if node.step.measure_hook is not None and getattr(node.plan, "measures", True):
-                self._measure(k)
+                lookahead.measure(self, k)
             if node.step.probe_hook is not None:
-                self._probe(k)
+                lookahead.probe(self, k)
 
     def _planes(self, nodes, sinks):
         wanted = set()
@@ -198,9 +162,9 @@ class Pass:
             wanted |= set(sink.wants)
             if sink.meter is not None:
                 wanted |= set(quality.PLANES)
-        return self._loadable(wanted)
+        return self.loadable(wanted)
 
-    def _loadable(self, wanted):
+    def loadable(self, wanted):
         """Planes to have in a tile: stored ones, and the flags every ramp gets."""
         out = []
         for name in self.exposure.store.names():
@@ -250,10 +214,7 @@ class Pass:
         slopes = any(node.step.gives != node.step.takes for node in nodes)
         return max(total, 1), SLOPE_BYTES * (1 + self.exposure.shape[0]) if slopes else 0
 
-    def _bands(self, nodes, planes):
-        return self._plan(nodes, planes, 0)
-
-    def _plan(self, nodes, planes, least):
+    def bands(self, nodes, planes, least=0):
         """Rows of a window and bands of the frame; a window has at least `least` new rows of full width."""
         halo = sum(n.halo for n in nodes)
         size, made = self._pixel_bytes(nodes, planes)
@@ -262,7 +223,8 @@ class Pass:
         pixels = max(TILE_BYTES / (size + made), self.frame[1] * (least + kept) if least else 0)
         return plan_bands(pixels, self.frame, halo, self.jobs, kept)
 
-    def _map(self, work, items):
+    def map(self, work, items):
+        """Call a function on each item, in the threads of the run; the first failure ends it."""
         done = 0
         if self.jobs <= 1 or len(items) <= 1:
             for item in items:
@@ -338,7 +300,8 @@ class Pass:
         nint = self.exposure.shape[0] if len(self.exposure.shape) > 2 else 1
         return Tile(arrays, self.exposure.meta, box, inner, ints or (0, nint))
 
-    def _references(self, node, tile, cache, buffers):
+    def references(self, node, tile, cache, buffers):
+        """Get the reference arrays of a step on a tile; planes held in `cache` are not read again."""
         refs: dict = {}
         for ref in node.step.refs:
             file = node.refs.get(ref.kind)
@@ -382,8 +345,8 @@ class Pass:
             return None
         tile.bind(node, counts)
         if refs is None:
-            refs = self._references(node, tile, cache, buffers)
-        return self._call(node, function or node.step.function, tile, refs, node.p)
+            refs = self.references(node, tile, cache, buffers)
+        return self.call(node, function or node.step.function, tile, refs, node.p)
 
     def _apply_striped(self, node, tile, cache, buffers, counts):
         """Call a step on each superstripe of the frame, which has references and flags of its own."""
@@ -392,8 +355,8 @@ class Pass:
             part = tile.of_stripe(stripe, count, self.has_ints)
             views = dict(part.planes)
             part.bind(node, counts)
-            refs = self._references(node, part, cache, buffers)
-            self._call(node, node.step.function, part, refs, node.p)
+            refs = self.references(node, part, cache, buffers)
+            self.call(node, node.step.function, part, refs, node.p)
             for name, array in part.planes.items():
                 if name not in views:
                     raise JwcalError(f"{node.step.name}: cannot make the plane {name} of superstripes")
@@ -401,7 +364,8 @@ class Pass:
                     views[name][...] = array
 
     @staticmethod
-    def _call(node, function, *args):
+    def call(node, function, *args):
+        """Call a hook of a step; what goes wrong in it carries its name."""
         try:
             return function(*args)
         except Skip as exc:
@@ -414,7 +378,7 @@ class Pass:
             message = f"step {node.step.name} failed: {type(exc).__name__}: {exc}"
             raise JwcalError(" ".join(message.split())) from exc
 
-    def _roll(self, band, rows, nodes, planes, deliver, stop=None):
+    def roll(self, band, rows, nodes, planes, deliver, stop=None):
         """Run steps on a band of the frame, a few new rows at a time.
 
         A step that needs neighbours lags behind by its halo: the rows it could not finish are
@@ -461,9 +425,12 @@ class Pass:
         deliver(0, tile, products)
         for k, node in enumerate(nodes, 1):
             if products is not None:
-                for name, product in products.items():
-                    if kind_of(name) == node.step.takes:
-                        self.apply(node, product, cache, window.buffers, counts[k - 1])
+                fit = [product for name, product in products.items() if kind_of(name) == node.step.takes]
+                refs = None
+                for product in fit:
+                    if refs is None and not self.exposure.stripes:
+                        refs = self.references(node, product, cache, window.buffers)
+                    self.apply(node, product, cache, window.buffers, counts[k - 1], refs=refs)
                 deliver(k, tile, products)
                 continue
             if node.halo:
@@ -499,122 +466,3 @@ class Pass:
                         sink.write(name, box, source.kept(name))
                 if sink.meter is not None:
                     sink.meter.add(box, *(source.kept(name) for name in quality.PLANES))
-
-    def _survey(self, k):
-        """Which groups are DO_NOT_USE in every pixel of the frame just before step k."""
-        nodes, needed = slice_for(self.nodes[:k], {"GROUPDQ"})
-        planes = self._loadable(needed)
-        nint, ngroup = self.exposure.shape[:2]
-        unresolved = np.ones((nint, ngroup), bool)
-        if "GROUPDQ" not in planes:
-            return np.zeros((nint, ngroup), bool)
-        certain = np.zeros((nint, ngroup), bool)
-        for n, node in enumerate(nodes):
-            if node.step.certain_hook is not None and all(x.step.ahead is not None for x in nodes[n + 1 :]):
-                certain |= node.step.certain_hook(self.exposure, node.plan)
-
-        def look(done, tile, _products):
-            if done == len(nodes) and tile.rows_kept:
-                flags = tile.kept("GROUPDQ")
-                for i, g in np.argwhere(unresolved[:, : flags.shape[1]] & ~certain[:, : flags.shape[1]]):
-                    if not (flags[i, g] & 1).all():
-                        unresolved[i, g] = False
-
-        def settled():
-            return not (unresolved & ~certain).any()
-
-        def walk(band, rows=None):
-            self._roll(band, rows or new_rows, nodes, planes, look, settled)
-
-        new_rows, bands = self._bands(nodes, planes)
-        # A few rows in the middle of the frame nearly always tell which groups can be used.
-        middle, nx = self.frame[0] // 2, self.frame[1]
-        walk((middle, min(middle + MIN_ROWS, self.frame[0]), 0, nx), MIN_ROWS)
-        if not settled():
-            last = int(np.flatnonzero((unresolved & ~certain).any(axis=0)).max())
-            depth = depth_for(nodes, ngroup, last + 1)
-            self.depth = depth if depth < ngroup else None
-            new_rows, bands = self._bands(nodes, planes)
-            self._map(walk, bands)
-            self.depth = None
-        for node in nodes:
-            node.counts.clear()
-        return unresolved
-
-    def _measure(self, k):
-        """Let a step measure whole rows of the frame, as the steps before it leave them."""
-        node = self.nodes[k]
-        nodes, needed = slice_for(self.nodes[:k], node.step.uses)
-        planes = self._loadable(needed)
-        # Sums must not depend on where a row is divided, so it never is.
-        rows, bands = self._plan(nodes, planes, MIN_ROWS)
-        found: dict = {}
-
-        def look(done, tile, _products):
-            if done == len(nodes) and tile.rows_kept:
-                core = Tile(
-                    {name: tile.kept(name) for name in tile.planes}, tile.meta, tile.core_box,
-                    (0, tile.rows_kept, 0, self.frame[1]), (tile.i0, tile.i1),
-                )  # fmt: skip
-                found[core.box[0]] = self.apply(node, core, {}, None, Counter(), node.step.measure_hook)
-
-        again = True
-        while again:
-            found.clear()
-            self._map(lambda band: self._roll(band, rows, nodes, planes, look), bands)
-            parts = [found[y] for y in sorted(found)]
-            measured = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            again = self._call(node, node.step.settle_hook, measured, self.exposure, node.plan, node.p)
-        for before in nodes:
-            before.counts.clear()
-
-    def _probe(self, k):
-        """Let a step see strips of the frame, as the steps before it leave them."""
-        node = self.nodes[k]
-        boxes = self._call(node, node.step.probe_hook, self.exposure, node.plan)
-        nodes, needed = slice_for(self.nodes[:k], node.step.uses)
-        for before in nodes:
-            if before.step.span != "integration":
-                raise JwcalError(f"{node.step.name} cannot come after {before.step.name}")
-        planes = self._loadable(needed)
-        halo = sum(n.halo for n in nodes)
-        nint = self.exposure.shape[0]
-        area = sum((b[1] - b[0] + 2 * halo) * (b[3] - b[2] + 2 * halo) for b in boxes)
-        size = max(area * self.exposure.shape[1] * 5, 1)
-        batch = int(min(max(STRIP_BYTES // size, 1), -(-nint // self.jobs)))
-        caches: list[dict] = [{} for _ in boxes]
-        lock = [threading.Lock() for _ in boxes]
-        starts = range(0, nint, batch)
-
-        def run(start):
-            ints = (start, min(start + batch, nint))
-            strips = []
-            for box, cache, guard in zip(boxes, caches, lock, strict=True):
-                tile = self.load(box, halo, planes, ints=ints)
-                left = halo
-                for before in nodes:
-                    with guard:
-                        if before not in cache:
-                            cache[before] = self._references(before, tile, {}, None)
-                    self.apply(before, tile, {}, None, Counter(), refs=cache[before])
-                    left -= before.halo
-                    if before.halo:
-                        tile.shrink(left)
-                tile.shrink(0)
-                strips.append(tile)
-            for i in range(*ints):
-                one = [self._one(strip, i) for strip in strips]
-                node.corrections[i] = self._call(
-                    node, node.step.solve_hook, one, self.exposure, node.plan, node.p
-                )
-
-        self._map(run, list(starts))
-
-    def _one(self, tile, i):
-        planes = {
-            name: array[i - tile.i0 : i - tile.i0 + 1] if self.has_ints(name) else array
-            for name, array in tile.planes.items()
-        }
-        part = Tile(planes, tile.meta, tile.box, tile.core, (i, i + 1))
-        part.plan = tile.plan
-        return part

@@ -12,7 +12,7 @@ from jwcal.core.fits_layout import stored_type
 from jwcal.core.fits_read import runs, scratch
 from jwcal.core.handover import Piece
 from jwcal.core.header import BLOCK, Header
-from jwcal.core.spool import CHUNK, Gate, copy_range, output_error, pwrite_all
+from jwcal.core.spool import CHUNK, Gate, copy_range, output_error, pwrite_all, start_writing
 from jwcal.core.target import open_target
 from jwcal.kernels import swap
 
@@ -28,6 +28,8 @@ _COMMENTS = {
     "TSCAL": "scale of the column",
     "TZERO": "offset of unsigned integers",
 }
+# Bytes after which what has been written goes to disk, so that little is left to wait for at the end.
+AHEAD = 16 << 20
 
 
 class Slot:
@@ -129,6 +131,7 @@ class Slot:
             raise output_error(self._output.label, exc) from None
         with self._lock:
             self._written += array.size * size
+        self._output.wrote(array.size * size)
 
     def _write_planes(self, array, numbers, box):
         """Write planes that the leading axes count; `numbers` are their places in the image."""
@@ -177,11 +180,23 @@ class FitsOutput:
         self._open = True
         self.gate = Gate()
         self.label = target.label
+        self._lock = threading.Lock()
+        self._waiting = 0
 
     @property
     def fd(self):
         """Descriptor to write to at positions."""
         return self._target.fd
+
+    def wrote(self, nbytes):
+        """Count bytes of images; now and then they go on their way to disk."""
+        with self._lock:
+            self._waiting += nbytes
+            due = self._waiting >= AHEAD
+            if due:
+                self._waiting = 0
+        if due and self._target.on_disk:
+            start_writing(self.fd)
 
     def add(self, header=None, shape=None, dtype=None, name=None):
         """Add a header, and room for an image.

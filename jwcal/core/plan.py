@@ -8,6 +8,8 @@ from pathlib import Path
 from jwcal.core.errors import UsageError
 from jwcal.core.packaged import names_in, text_of
 from jwcal.core.registry import find_step
+from jwcal.core.suggest import instead
+from jwcal.core.toml_file import read_user_toml
 
 
 @dataclass
@@ -62,16 +64,11 @@ def definition(name, above=()):
     """
     if not name.endswith(".toml"):
         if name not in names():
-            raise UsageError(f"no pipeline {name!r} (known: {', '.join(names())}, or a .toml file)")
+            raise UsageError(f"no pipeline {name!r} ({instead(name, names(), ', or a .toml file')})")
         return _built_in(name)
     if name in above:
         raise UsageError(f"{name}: is its own base")
-    try:
-        tree = tomllib.loads(Path(name).read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise UsageError(f"{name}: {exc.strerror or exc}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"{name}: not a pipeline in TOML: {exc}") from None
+    tree = read_user_toml(name, "a pipeline")
     _check(tree, name)
     if "base" in tree:
         base = definition(tree.pop("base"), (*above, name))
@@ -182,7 +179,7 @@ def place_of(items, wanted, where):
     for k, item in enumerate(items):
         if item.name == wanted:
             return k
-    raise UsageError(f"{where}: no step {wanted!r} (steps: {', '.join(i.name for i in items)})")
+    raise UsageError(f"{where}: no step {wanted!r} here ({instead(wanted, [i.name for i in items])})")
 
 
 def make_item(entry):

@@ -4,12 +4,15 @@ import contextlib
 import errno
 import os
 import threading
+from functools import cache
 
 from jwcal.core.errors import OutputError
 
 CHUNK = 1 << 20
 MEMORY_LIMIT = 512 << 20
 _PIPE_SIZE = 1 << 20
+# SYNC_FILE_RANGE_WRITE of Linux.
+_WRITE = 2
 
 
 def pread_into(fd, buffer, offset):
@@ -45,6 +48,26 @@ def pwrite_all(fd, data, offset):
     done = 0
     while done < len(view):
         done += os.pwrite(fd, view[done:], offset + done)
+
+
+@cache
+def _sync_file_range():
+    import ctypes
+
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None) if os.name == "posix" else None
+    if function is not None:
+        function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return function
+
+
+def start_writing(fd):
+    """Let the system bring to disk what has been written to a file so far; nobody waits for it.
+
+    A later `os.fsync` is what makes sure of it; where the system has no such call nothing is done.
+    """
+    function = _sync_file_range()
+    if function is not None:
+        function(fd, 0, 0, _WRITE)
 
 
 def write_all(fd, data):

@@ -12,6 +12,20 @@ MIN_COLUMNS = 32
 BAND_ROWS = 128
 
 
+def spread(function, items, jobs):
+    """Call a function on each item, in so many threads; results come in the order of the items."""
+    items = list(items)
+    if jobs <= 1 or len(items) <= 1:
+        return in_turn(function, items)
+    with ThreadPoolExecutor(min(jobs, len(items))) as pool:
+        return list(pool.map(function, items))
+
+
+def in_turn(function, items):
+    """Call a function on each item in this thread, as `Tile.spread` does in several."""
+    return [function(item) for item in items]
+
+
 class Buffers:
     """Arrays that live as long as a thread: fresh pages are the largest single cost of a tile."""
 
@@ -93,11 +107,7 @@ class Tile:
 
     def spread(self, function, items):
         """Call a function on each item, in the threads of the run; results come in the order of the items."""
-        items = list(items)
-        if self.jobs <= 1 or len(items) <= 1:
-            return [function(item) for item in items]
-        with ThreadPoolExecutor(min(self.jobs, len(items))) as pool:
-            return list(pool.map(function, items))
+        return spread(function, items, self.jobs)
 
     def correction(self, integration):
         """Return what the step's solve hook gave for an integration of the file."""

@@ -1,4 +1,4 @@
-"""Pixels of large events: connected regions, median differences, and the mean of a ring around a pixel.
+"""Pixels of large events: median differences, and the mean of a ring around a pixel.
 
 Every function comes as C and as a NumPy twin (``*_numpy``) that gives the same values, bit for bit.
 """
@@ -10,78 +10,9 @@ import numpy as np
 from jwcal.kernels._lib import native, plane, ptr, ramp_layout
 from jwcal.kernels.pixelwise import sizes
 
-RUN = np.dtype([("row", "i4"), ("first", "i4"), ("last", "i4"), ("label", "i4")])
 # Flag values that make a group unusable for the median: DO_NOT_USE, SATURATED and JUMP_DET, alone or with
 # DO_NOT_USE; a group that has another flag as well stays in, as in the public step.
 LARGEST_UNUSABLE = 5
-
-
-def label_runs(flags, mask, without=None):
-    """Find the connected regions of flagged pixels; diagonal neighbours are connected.
-
-    Parameters
-    ----------
-    flags : (ny, nx) uint8 numpy.ndarray
-        Flags.
-    mask : int
-        A pixel belongs to a region if it has one of these bits.
-    without : (ny, nx) uint8 numpy.ndarray or None
-        A pixel that has one of the bits here does not.
-
-    Returns
-    -------
-    (n,) numpy.ndarray of dtype `RUN`
-        Runs of pixels ``first`` to ``last`` (half-open) of a ``row``, row by row, with the number
-        of their region; regions are numbered by their first pixels.
-
-    Raises
-    ------
-    ValueError
-        If a layout does not fit.
-    """
-    ny, nx = flags.shape
-    plane(flags, (ny, nx), np.uint8, "flags")
-    if without is not None:
-        plane(without, (ny, nx), np.uint8, "without")
-    lib = native()
-    if lib is None:
-        return label_runs_numpy(flags, mask, without)
-    args = (ptr(flags), ptr(without), ctypes.c_uint8(mask), *sizes(ny, nx))
-    lib.jw_count_runs.restype = ctypes.c_ssize_t
-    runs = np.empty(lib.jw_count_runs(*args), RUN)
-    if runs.size:
-        lib.jw_label_runs(*args, ptr(runs))
-    return runs
-
-
-def label_runs_numpy(flags, mask, without=None):
-    """NumPy twin of `label_runs`."""
-    found = (flags & mask) != 0
-    if without is not None:
-        found &= (without & mask) == 0
-    padded = np.pad(found, ((0, 0), (1, 1))).astype(np.int8)
-    edge = np.diff(padded, axis=1)
-    row, first = np.nonzero(edge == 1)
-    last = np.nonzero(edge == -1)[1]
-    runs = np.empty(row.size, RUN)
-    runs["row"], runs["first"], runs["last"] = row, first, last
-    parent = list(range(row.size))
-
-    def root(k):
-        while parent[k] != k:
-            k = parent[k]
-        return k
-
-    starts = np.searchsorted(row, np.arange(flags.shape[0] + 1))
-    for k in range(row.size):
-        y = row[k]
-        for j in range(starts[y - 1], starts[y]) if y else ():
-            if first[j] <= last[k] and last[j] >= first[k]:
-                a, b = root(j), root(k)
-                parent[max(a, b)] = min(a, b)
-    roots = [root(k) for k in range(row.size)]
-    runs["label"] = np.unique(roots, return_inverse=True)[1] if roots else 0
-    return runs
 
 
 def median_differences(sci, gdq, gain):

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from jwcal.core import engine
 from jwcal.core.errors import DataError, JwcalError, ReferenceFileError, UsageError
 from jwcal.core.exposure import ArrayStore, Exposure
+from jwcal.core.fits import create_fits
 from jwcal.core.header import Header
 from jwcal.core.params import Layers
 from jwcal.core.pipeline import Item, Job, make_item, run
 from jwcal.core.step import Param, Ref, Skip, step
+from jwcal.refs.select import ReferenceSource
 
 
 @step("scale", stage="test", takes="ramp", gives="ramp", status="S_SCALE", changes=("SCI",),
@@ -180,7 +182,7 @@ def go(steps, data, jobs=1, tile=1 << 20, **options):
     engine.TILE_BYTES = tile
     try:
         outputs = {"main": None}
-        if steps[-1] is mean:
+        if mean in steps:
             outputs["rateints"] = None
         return run(Job([Item(s.name, step=s) for s in steps], outputs=outputs, jobs=jobs, **options), data)
     finally:
@@ -494,6 +496,36 @@ def test_missing_reference_skips_or_fails_as_declared():
     assert go([needy], exposure())["uncal"].meta["S_NEEDY"] == "SKIPPED"
     with pytest.raises(ReferenceFileError, match="no GAIN reference"):
         go([needy], exposure(), strict=True)
+
+
+def test_products_of_a_fit_share_what_is_read_of_a_reference(tmp_path):
+    read, seen = [], []
+
+    def load(ref, box, plan):
+        read.append(box[:2])
+        return {"SCI": ref.read("SCI", box)}
+
+    @step("scaled", stage="test", takes="rate", gives="rate", changes=("SCI",), refs=[Ref("gain", load=load)])
+    def scaled(tile, refs, p):
+        """Multiply by the gain."""
+        seen.append(tile["SCI"].ndim)
+        tile["SCI"] *= refs["gain"]["SCI"]
+
+    path = tmp_path / "gain.fits"
+    header = Header()
+    header.set("REFTYPE", "GAIN")
+    with create_fits(path) as out:
+        out.add(header)
+        out.add(None, (50, 40), "f4", name="SCI").write(np.full((50, 40), 2, "f4"))
+        out.commit()
+    source = ReferenceSource({"gain": path})
+    data = exposure(SUBSTRT1=1, SUBSTRT2=1)
+    made = go([mean, scaled], data, tile=1 << 14, source=source)
+    want = go([mean], exposure())
+    for product in ("rate", "rateints"):
+        assert np.array_equal(made[product]["SCI"], 2 * want[product]["SCI"])
+    assert len(read) == len(set(read)) > 1
+    assert len(seen) == 2 * len(read)
 
 
 def test_parameters_are_checked_before_any_work():

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from jwcal.core import fits_write
 from jwcal.core.errors import InputError, OutputError
 from jwcal.core.fits import create_fits, open_fits, read_primary_header
 from jwcal.core.fits_table import read_table
 from jwcal.core.header import Header
+from jwcal.core.spool import start_writing
 from tests.core.fits_samples import DTYPES, pattern, rich_file, same, verified, write
 
 
@@ -166,6 +168,28 @@ def test_tiles_from_threads_make_the_same_file(tmp_path, dtype):
             thread.join()
         out.commit()
     assert (tmp_path / "tiles.fits").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["x.fits", "x.fits.gz"])
+def test_files_are_on_their_way_to_disk_before_they_are_complete(tmp_path, monkeypatch, name):
+    told = []
+
+    def start(fd):
+        told.append(os.fstat(fd).st_size)
+        start_writing(fd)
+
+    monkeypatch.setattr(fits_write, "start_writing", start)
+    monkeypatch.setattr(fits_write, "AHEAD", 1000)
+    array = pattern((4, 30, 20), "f4")
+    with create_fits(tmp_path / name) as out:
+        out.add()
+        slot = out.add(None, array.shape, "f4", name="SCI")
+        for k in range(4):
+            slot.write_tile((0, 30, 0, 20), array[k], index=k)
+        out.commit()
+    assert len(told) == (4 if name == "x.fits" else 0)
+    with open_fits(tmp_path / name) as f:
+        assert same(f["SCI"].read(), array)
 
 
 def test_tiles_of_single_integrations(tmp_path):

@@ -1,4 +1,4 @@
-"""Regions, median differences and ring means: values, and equal bits of C and NumPy."""
+"""Median differences and ring means: values, and equal bits of C and NumPy."""
 
 import numpy as np
 import pytest
@@ -7,52 +7,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from jwcal.kernels import events
-
-FLAGS = arrays(
-    np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 40)), elements=st.sampled_from([0, 0, 1, 4, 5])
-)
-
-
-def test_diagonal_neighbours_are_one_region():
-    flags = np.zeros((5, 30), np.uint8)
-    flags[0, 3] = flags[1, 4] = flags[2, 3] = flags[4, 29] = flags[0, 20:25] = 4
-    runs = events.label_runs(flags, 4)
-    assert [tuple(r) for r in runs] == [
-        (0, 3, 4, 0),
-        (0, 20, 25, 1),
-        (1, 4, 5, 0),
-        (2, 3, 4, 0),
-        (4, 29, 30, 2),
-    ]
-    assert events.label_runs(flags, 2).size == 0
-
-
-def test_pixels_to_leave_out():
-    flags = np.full((1, 5), 2, np.uint8)
-    without = np.array([[0, 2, 1, 0, 3]], np.uint8)
-    assert [tuple(r) for r in events.label_runs(flags, 2, without)] == [(0, 0, 1, 0), (0, 2, 4, 1)]
-
-
-@given(FLAGS, FLAGS)
-@settings(max_examples=150, deadline=None)
-def test_regions_are_connected_and_alike_in_both(flags, other):
-    without = None if other.shape != flags.shape else other
-    runs = events.label_runs(flags, 4, without)
-    np.testing.assert_array_equal(runs, events.label_runs_numpy(flags, 4, without))
-    label = np.zeros(flags.shape, int)
-    for row, first, last, k in runs:
-        label[row, first:last] = k + 1
-    wanted = (flags & 4) != 0
-    if without is not None:
-        wanted &= (without & 4) == 0
-    np.testing.assert_array_equal(label > 0, wanted)
-    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        a = label[: label.shape[0] - dy, max(-dx, 0) : label.shape[1] - max(dx, 0)]
-        b = label[dy:, max(dx, 0) : label.shape[1] + min(dx, 0)]
-        both = (a > 0) & (b > 0)
-        np.testing.assert_array_equal(a[both], b[both])
-    order = list(dict.fromkeys(runs["label"].tolist()))
-    assert order == sorted(order)
 
 
 @given(
@@ -121,8 +75,6 @@ def test_ring_means(value, limit):
 
 
 def test_layouts_are_checked():
-    with pytest.raises(ValueError, match="flags"):
-        events.label_runs(np.zeros((4, 4), np.uint16), 1)
     with pytest.raises(ValueError, match="gdq"):
         events.median_differences(
             np.zeros((1, 3, 2, 2), np.float32), np.zeros((1, 2, 2, 2), np.uint8), np.ones((2, 2), np.float32)

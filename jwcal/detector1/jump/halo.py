@@ -8,15 +8,17 @@ profile shows outside of the mask may be subtracted.
 
 import numpy as np
 
+from jwcal.core.tile import in_turn
 from jwcal.detector1.jump.large_events import flag_unsaturated
 from jwcal.detector1.jump.shapes import ellipse_pixels, expanded
+from jwcal.kernels.halo import HALO, halo_profiles, halo_radius
 
-SATURATED, JUMP, DNU = 2, 4, 1
 # The surroundings, from which noise and zero of the profile are taken, begin and end at these multiples of
 # the largest mask.
 INNER, OUTER = 1.15, 1.7
 LEAST_PIXELS = 12
-MAD = 1.4826
+# Halos whose profiles are found in one go.
+BATCH = 16
 
 
 class Halos:
@@ -34,86 +36,84 @@ class Halos:
         Smallest halo that is masked, in standard deviations of the difference of a pixel.
     subtract : bool
         Subtract the profile outside of the mask.
+    spread : callable or None
+        ``spread(function, items)`` calls a function on items, perhaps in threads.
     """
 
-    def __init__(self, sci, gdq, rules, threshold, subtract=False):
+    def __init__(self, sci, gdq, rules, threshold, subtract=False, spread=None):
         self.sci, self.gdq, self.rules = sci, gdq, rules
         self.threshold, self.subtract = threshold, subtract
+        self.spread = spread or in_turn
 
     def __call__(self, group, events):
         """Treat the halos of the events of a group."""
         largest = 2 * self.rules.max_extended_radius
-        for event in events:
-            axes = expanded(event, self.rules.expand_factor, largest)
-            box, inside = ellipse_pixels(event, axes, self.sci.shape[1:])
-            halo = self._profile(group, event, axes) if inside.any() else None
-            if halo is not None:
-                # What the jumps themselves cover stays masked.
-                edge = min(max(halo.edge(self.threshold), max(event.major, 1.0) / 2), halo.semi)
-                box, inside = ellipse_pixels(event, (2 * edge * halo.ratio, 2 * edge), self.sci.shape[1:])
-                if self.subtract:
-                    self.sci[group:, *halo.box] -= halo.model()
-            flag_unsaturated(self.gdq[group], box, inside)
+        axes = [expanded(event, self.rules.expand_factor, largest) for event in events]
+        masked = [k for k, size in enumerate(axes) if self._covers(events[k], size)]
+        events, axes = [events[k] for k in masked], [axes[k] for k in masked]
+        # A halo that is subtracted changes what the next one is seen on; the masks of a group do not.
+        batch = 1 if self.subtract else BATCH
+        starts = range(0, len(events), batch)
 
-    def _profile(self, group, event, axes):
-        """Profile of a halo, or None where the data do not show it."""
-        semi = max(axes[0], axes[1], 2) / 2
-        ratio = max(axes[0], 2) / max(axes[1], 2)
-        margin = int(np.ceil(OUTER * semi)) + 1
-        y, x = round(event.y), round(event.x)
+        def profiles(k):
+            return self._profiles(group, events[k : k + batch], axes[k : k + batch])
+
+        found = map(profiles, starts) if self.subtract else self.spread(profiles, starts)
+        for k, halos in zip(starts, found, strict=True):
+            for event, size, halo in zip(events[k : k + batch], axes[k : k + batch], halos, strict=True):
+                self._mask(group, event, size, halo)
+
+    def _covers(self, event, axes):
+        """Whether the mask has a pixel; axes of thin regions may be negative."""
+        return min(axes) > 0 or ellipse_pixels(event, axes, self.sci.shape[1:])[1].any()
+
+    def _mask(self, group, event, axes, halo):
+        """Mask a halo, and subtract what its profile shows beside, where that is wanted."""
+        if halo is not None:
+            # What the jumps themselves cover stays masked.
+            edge = min(max(halo.edge(self.threshold), max(event.major, 1.0) / 2), halo.semi)
+            axes = (2 * edge * halo.ratio, 2 * edge)
+            if self.subtract:
+                self.sci[group:, *halo.box] -= halo.model()
+        box, inside = ellipse_pixels(event, axes, self.sci.shape[1:])
+        flag_unsaturated(self.gdq[group], box, inside)
+
+    def _profiles(self, group, events, axes):
+        """Profile of each halo, None where the data do not show it."""
+        halos = np.zeros(len(events), HALO)
+        first = 0
         ny, nx = self.sci.shape[1:]
-        box = (
-            slice(max(y - margin, 0), min(y + margin + 1, ny)),
-            slice(max(x - margin, 0), min(x + margin + 1, nx)),
-        )
-        excess = self._excess(group, box)
-        radius = _radius(event, ratio, box)
-        good = np.isfinite(excess)
-        around = good & (radius > INNER * semi) & (radius <= OUTER * semi)
-        if np.count_nonzero(around) < LEAST_PIXELS:
-            return None
-        zero = np.median(excess[around])
-        noise = MAD * np.median(np.abs(excess[around] - zero))
-        if not noise > 0:
-            return None
-        good &= radius < INNER * semi
-        return _Profile(box, radius, ratio, semi, noise, _fall(radius[good], excess[good] - zero, semi))
-
-    def _excess(self, group, box):
-        """Difference of the group less the usual one of every pixel; NaN where it cannot be told."""
-        sci, flags = self.sci[:, box[0], box[1]], self.gdq[:, box[0], box[1]]
-        with np.errstate(invalid="ignore"):
-            steps = np.diff(sci, axis=0)
-        lost = (flags & (SATURATED | DNU)) != 0
-        steps[lost[1:] | lost[:-1]] = np.nan
-        here = steps[group - 1].copy()
-        steps[group - 1] = np.nan
-        steps[(flags[1:] & JUMP) != 0] = np.nan
-        count = np.count_nonzero(~np.isnan(steps), axis=0)
-        steps.sort(axis=0)
-        low = np.take_along_axis(steps, np.maximum(count - 1, 0)[None] // 2, 0)[0]
-        high = np.take_along_axis(steps, np.minimum(count // 2, len(steps) - 1)[None], 0)[0]
-        return here - (low + high) / 2
-
-
-def _radius(event, ratio, box):
-    """Length of the major half axis of the similar ellipse through every pixel of a box."""
-    y = np.arange(box[0].start, box[0].stop)[:, None] - event.y
-    x = np.arange(box[1].start, box[1].stop) - event.x
-    # The orientation is that between the rows and the major axis.
-    angle = np.radians(event.angle)
-    along = y * np.cos(angle) + x * np.sin(angle)
-    across = y * np.sin(angle) - x * np.cos(angle)
-    return np.hypot(along, across / ratio)
+        for k, (event, (minor, major)) in enumerate(zip(events, axes, strict=True)):
+            semi = max(minor, major, 2) / 2
+            margin = int(np.ceil(OUTER * semi)) + 1
+            y, x = round(event.y), round(event.x)
+            box = max(y - margin, 0), min(y + margin + 1, ny), max(x - margin, 0), min(x + margin + 1, nx)
+            rings = int(np.ceil(INNER * semi))
+            angle = np.radians(event.angle)
+            halos[k] = (
+                event.y, event.x, np.cos(angle), np.sin(angle), max(minor, 2) / max(major, 2), semi,
+                *box, rings, first,
+            )  # fmt: skip
+            first += rings
+        noise, value = halo_profiles(self.sci, self.gdq, group, halos, INNER, OUTER, LEAST_PIXELS)
+        return [
+            _Profile(halo, level, value[halo["first"] : halo["first"] + halo["rings"]]) if level > 0 else None
+            for halo, level in zip(halos, noise, strict=True)
+        ]
 
 
 class _Profile:
     """Halo of one event: its value at the middle of rings one pixel wide."""
 
-    def __init__(self, box, radius, ratio, semi, noise, value):
-        self.box, self.radius, self.ratio, self.semi = box, radius, ratio, semi
-        self.noise, self.value = noise, value
+    def __init__(self, halo, noise, value):
+        self.halo, self.noise, self.value = halo, noise, value
+        self.ratio, self.semi = float(halo["ratio"]), float(halo["semi"])
         self.middle = np.arange(value.size) + 0.5
+
+    @property
+    def box(self):
+        """Part of the frame."""
+        return slice(self.halo["y0"], self.halo["y1"]), slice(self.halo["x0"], self.halo["x1"])
 
     def edge(self, threshold):
         """Radius at which the profile drops below a threshold in units of the noise."""
@@ -131,37 +131,5 @@ class _Profile:
     def model(self):
         """Image of the halo in its box, DN; zero outside of the last ring."""
         seen = np.isfinite(self.value)
-        out = np.interp(self.radius, self.middle[seen], np.maximum(self.value[seen], 0), right=0.0)
+        out = np.interp(halo_radius(self.halo), self.middle[seen], np.maximum(self.value[seen], 0), right=0.0)
         return out.astype(np.float32)
-
-
-def _fall(radius, value, semi):
-    """Medians in rings, forced to fall outwards; infinite inside of the first ring with a pixel."""
-    count = int(np.ceil(INNER * semi))
-    index = np.minimum(radius.astype(int), count - 1)
-    order = np.lexsort((value, index))
-    index, value = index[order], value[order]
-    starts = np.searchsorted(index, np.arange(count + 1))
-    size = np.diff(starts)
-    level = np.zeros(count)
-    for k in np.flatnonzero(size):
-        part = value[starts[k] : starts[k + 1]]
-        level[k] = (part[(part.size - 1) // 2] + part[part.size // 2]) / 2
-    return _falling(level, size.astype(float))
-
-
-def _falling(level, weight):
-    """Return the closest profile that does not rise outwards (pool adjacent violators)."""
-    out = np.full(level.size, np.inf)
-    pools: list[list[float]] = []
-    for k in range(level.size):
-        if weight[k] == 0:
-            continue
-        pools.append([level[k], weight[k], k, k + 1])
-        while len(pools) > 1 and pools[-1][0] > pools[-2][0]:
-            b, a = pools.pop(), pools.pop()
-            total = a[1] + b[1]
-            pools.append([(a[0] * a[1] + b[0] * b[1]) / total, total, a[2], b[3]])
-    for value, _, first, last in pools:
-        out[int(first) : int(last)] = value
-    return out

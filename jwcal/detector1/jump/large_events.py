@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jwcal.detector1.jump.shapes import ellipse_pixels, expanded, find_ellipses
+from jwcal.core.tile import in_turn
+from jwcal.detector1.jump.shapes import Regions, ellipse_pixels, expanded
+from jwcal.kernels.regions import clear_runs, find_runs, keep_runs
 
 SATURATED, JUMP = 2, 4
 
@@ -48,7 +50,43 @@ class SnowballRules:
     groups_next: int = 0
 
 
-def flag_snowballs(gdq, rules, cores=None, mask_halo=None, touched=None):
+class SingleHits:
+    """Jumps of one integration that the search has found pixel by pixel, and which of them stay.
+
+    Parameters
+    ----------
+    gdq : (ngroup, ny, nx) uint8 numpy.ndarray
+        Group flags after the search for jumps.
+    spread : callable or None
+        ``spread(function, items)`` calls a function on items, perhaps in threads.
+
+    Attributes
+    ----------
+    touched : (ny, nx) bool numpy.ndarray
+        Pixels of grown ellipses and of cores, where jumps stay.
+    """
+
+    def __init__(self, gdq, spread=None):
+        self.gdq, self.spread = gdq, spread or in_turn
+        self.runs = self.spread(lambda group: find_runs(group, JUMP), gdq)
+        self.touched = np.zeros(gdq.shape[1:], bool)
+
+    def touch(self, events, rules):
+        """Set the pixels of grown ellipses in the map."""
+        for event in events:
+            axes = expanded(event, rules.expand_factor, 2 * rules.max_extended_radius)
+            box, inside = ellipse_pixels(event, axes, self.touched.shape)
+            self.touched[box] |= inside
+
+    def drop(self):
+        """Take JUMP_DET off where it was from the beginning, but for the pixels of events."""
+        self.spread(
+            lambda pair: clear_runs(pair[0], pair[1], JUMP, self.touched),
+            zip(self.runs, self.gdq, strict=True),
+        )
+
+
+def flag_snowballs(gdq, rules, cores=None, mask_halo=None, single=None, spread=None):
     """Mask the snowballs of one integration.
 
     Parameters
@@ -62,8 +100,10 @@ def flag_snowballs(gdq, rules, cores=None, mask_halo=None, touched=None):
         Cores of the integration before; they get JUMP_DET in the groups after the first.
     mask_halo : callable or None
         ``mask_halo(group, events)`` masks the halos in place of the grown ellipses.
-    touched : (ny, nx) bool numpy.ndarray or None
-        Pixels of grown ellipses and of cores are set here.
+    single : SingleHits or None
+        Gets the pixels that events touch.
+    spread : callable or None
+        ``spread(function, items)`` calls a function on items, perhaps in threads.
 
     Returns
     -------
@@ -76,21 +116,20 @@ def flag_snowballs(gdq, rules, cores=None, mask_halo=None, touched=None):
     here = np.zeros((ny, nx), bool)
     found = 0
     largest = 2 * rules.max_extended_radius
+    search = _Search(gdq, rules, None if single is None else single.runs, spread or in_turn)
     ahead = None
     for g in range(1, ngroup):
-        now = ahead if ahead is not None else find_ellipses(gdq[g], SATURATED, rules.min_sat_area, gdq[g - 1])
+        now = search.cores(g) if ahead is None else ahead
         ahead = None
-        later = []
-        if g < ngroup - 1:
-            later = ahead = find_ellipses(gdq[g + 1], SATURATED, rules.min_sat_area, gdq[g])
-        jumps = find_ellipses(gdq[g], JUMP, rules.min_jump_area)
-        events = jumps
         if rules.sat_required_snowball:
-            events = _with_core(jumps, [*now, *later], rules.edge_size, ny)
+            later = ahead = search.cores(g + 1) if g < ngroup - 1 else []
+            events = _with_core(search.jumps(g), [*now, *later], rules.edge_size, ny)
             if _grow_cores(gdq[g:], now, rules, here):
                 ahead = None
-        if touched is not None:
-            touch(touched, [*events, *now], rules.expand_factor, largest)
+        else:
+            events = search.jumps(g).ellipses()
+        if single is not None:
+            single.touch([*events, *now], rules)
         found += len(events)
         if mask_halo is not None:
             mask_halo(g, events)
@@ -103,11 +142,25 @@ def flag_snowballs(gdq, rules, cores=None, mask_halo=None, touched=None):
     return found, here
 
 
-def touch(touched, events, factor, largest):
-    """Set the pixels of grown ellipses in a map."""
-    for event in events:
-        box, inside = ellipse_pixels(event, expanded(event, factor, largest), touched.shape)
-        touched[box] |= inside
+class _Search:
+    """Regions of the groups, from flags that are looked through once and only taken off after."""
+
+    def __init__(self, gdq, rules, jumps, spread):
+        self.gdq, self.rules = gdq, rules
+        ngroup = len(gdq)
+        self._cores = spread(lambda g: find_runs(gdq[g], SATURATED, gdq[g - 1]), range(1, ngroup))
+        self._jumps = (
+            spread(lambda g: find_runs(gdq[g], JUMP), range(1, ngroup)) if jumps is None else jumps[1:]
+        )
+
+    def cores(self, g):
+        """Ellipses of the regions that have become saturated in a group."""
+        runs = keep_runs(self._cores[g - 1], self.gdq[g], SATURATED, self.gdq[g - 1])
+        return Regions(runs, self.rules.min_sat_area).ellipses()
+
+    def jumps(self, g):
+        """`Regions` of jumps of a group."""
+        return Regions(keep_runs(self._jumps[g - 1], self.gdq[g], JUMP), self.rules.min_jump_area)
 
 
 def flag_unsaturated(group, box, inside):
@@ -118,21 +171,26 @@ def flag_unsaturated(group, box, inside):
 
 
 def _with_core(jumps, cores, edge, ny):
-    """Regions of jumps near the edge of the frame, or with the centre of a core inside."""
+    """Ellipses of the regions of jumps near the edge of the frame, or with the centre of a core inside."""
     # The official test has one upper limit, from the rows, for both directions.
     high = max(0, ny - edge)
+    at_edge = (jumps.x < edge) | (jumps.y < edge) | (jumps.x > high) | (jumps.y > high)
     cores = sorted(cores)
     x, y = np.array([c.x for c in cores]), np.array([c.y for c in cores])
-
-    def has_core(jump):
-        # The test of points is dear, and few are near.
-        reach = max(abs(jump.major), abs(jump.minor)) / 2 + 0.01
-        near = slice(*np.searchsorted(x, (jump.x - reach, jump.x + reach)))
-        return (np.abs(y[near] - jump.y) <= reach).any() and jump.contains(x[near], y[near]).any()
-
-    return [
-        j for j in jumps if j.x < edge or j.y < edge or j.x > high or j.y > high or (cores and has_core(j))
-    ]
+    # Ellipses are dear, and few regions have a core near.
+    first, last = np.searchsorted(x, (jumps.x - jumps.reach, jumps.x + jumps.reach))
+    number = last - first
+    region = np.repeat(np.arange(len(jumps)), number)
+    core = np.arange(region.size) + (last - np.cumsum(number))[region]
+    wanted = at_edge.copy()
+    wanted[region[np.abs(y[core] - jumps.y[region]) <= jumps.reach[region]]] = True
+    out = []
+    for k in np.flatnonzero(wanted).tolist():
+        jump = jumps.ellipse(k)
+        near = slice(first[k], last[k])
+        if at_edge[k] or jump.contains(x[near], y[near]).any():
+            out.append(jump)
+    return out
 
 
 def _grow_cores(gdq, cores, rules, here):
@@ -147,8 +205,7 @@ def _grow_cores(gdq, cores, rules, here):
         box, inside = ellipse_pixels(
             core, (min(core.minor + add, largest), min(core.major + add, largest)), gdq.shape[1:]
         )
-        for group in gdq:
-            group[box][inside] = SATURATED
+        gdq[:, *box][:, inside] = SATURATED
         box, inside = ellipse_pixels(core, (core.minor, core.major), gdq.shape[1:])
         here[box] |= inside
     return grown

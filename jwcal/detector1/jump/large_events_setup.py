@@ -106,10 +106,10 @@ def plan_large_events(plan, exposure, p):
         plan.expected = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 
 
-def mask_large_events(tile, refs, p, touched=None):
+def mask_large_events(tile, refs, p, single=None):
     """Mask the snowballs and showers of one integration; they are counted on the tile.
 
-    The pixels of snowballs are set in the map `touched` (ny, nx), if there is one.
+    `SingleHits` learn which pixels the snowballs touch.
     """
     plan, i, gdq = tile.plan, tile.i0, tile["GROUPDQ"][0]
     plan.all_dnu = plan.all_dnu.copy()
@@ -118,8 +118,8 @@ def mask_large_events(tile, refs, p, touched=None):
         if p.snowball_halo != "ellipse":
             subtract = p.snowball_halo == "subtract"
             threshold = HALO_THRESHOLD[subtract] if p.halo_threshold is None else p.halo_threshold
-            halos = Halos(tile["SCI"][0], gdq, plan.snowballs, threshold, subtract)
-        found, cores = flag_snowballs(gdq, plan.snowballs, plan.cores, halos, touched)
+            halos = Halos(tile["SCI"][0], gdq, plan.snowballs, threshold, subtract, tile.spread)
+        found, cores = flag_snowballs(gdq, plan.snowballs, plan.cores, halos, single, tile.spread)
         plan.cores = cores if cores.any() else None
         tile.count("snowballs", found)
         # The mask of a core takes the place of all flags of a group.

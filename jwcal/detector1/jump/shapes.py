@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jwcal.kernels.events import label_runs
+from jwcal.kernels.regions import RUN, draw, ellipse_inside, find_regions, find_runs
+
+ORDERS = np.arange(4, dtype=np.float64)
 
 
 class Ellipse(NamedTuple):
@@ -44,7 +46,7 @@ class Ellipse(NamedTuple):
             return along**2 / a**2 + across**2 / b**2 <= 1
 
 
-def find_ellipses(flags, mask, least, without=None):
+def find_ellipses(flags, mask, least):
     """Ellipses of the connected regions of flagged pixels that are large enough.
 
     Parameters
@@ -55,74 +57,72 @@ def find_ellipses(flags, mask, least, without=None):
         Bits looked for.
     least : float
         Smallest area, holes included, pixels.
-    without : (ny, nx) uint8 numpy.ndarray or None
-        Pixels with the same bits here do not belong to a region.
 
     Returns
     -------
     list of Ellipse
         In the order of the first pixels of the regions.
     """
-    runs = label_runs(flags, mask, without)
-    if not runs.size:
-        return []
-    label, length = runs["label"], runs["last"] - runs["first"]
-    count = int(label.max()) + 1
-    big = np.iinfo(np.int32).max
-    top, left = np.full(count, big, np.int32), np.full(count, big, np.int32)
-    bottom, right = np.zeros(count, np.int32), np.zeros(count, np.int32)
-    np.minimum.at(top, label, runs["row"])
-    np.maximum.at(bottom, label, runs["row"] + 1)
-    np.minimum.at(left, label, runs["first"])
-    np.maximum.at(right, label, runs["last"])
-    area = np.bincount(label, length, count)
-    box = (bottom - top).astype(np.int64) * (right - left)
-    wanted = np.flatnonzero(box >= least)
-    if not wanted.size:
-        return []
-    order = np.argsort(label, kind="stable")
-    bounds = np.searchsorted(label[order], np.arange(count + 1)).tolist()
-    places = np.stack(
-        [runs["row"] - top[label], runs["first"] - left[label], runs["last"] - left[label]], axis=1
-    )
-    places = places[order]
-    height, width = (bottom - top).tolist(), (right - left).tolist()
-    out = []
-    for k in wanted.tolist():
-        part = places[bounds[k] : bounds[k + 1]].tobytes()
-        filled, rows, columns, minor, major, angle = _measure(part, (height[k], width[k]))
-        if filled < least:
-            continue
-        n = int(area[k])
-        x, y = (n * int(left[k]) + columns) / n, (n * int(top[k]) + rows) / n
-        out.append(Ellipse(x, y, minor, major, angle))
-    return out
+    return Regions(find_runs(flags, mask), least).ellipses()
+
+
+class Regions:
+    """Connected regions of flagged pixels; their ellipses, which are dear, are made when asked for.
+
+    Parameters
+    ----------
+    runs : (n,) numpy.ndarray of dtype `jwcal.kernels.regions.RUN`
+        Runs of the pixels, row by row.
+    least : float
+        Smallest area, holes included, pixels.
+
+    Attributes
+    ----------
+    x, y : (m,) float64 numpy.ndarray
+        Centres, in the order of the first pixels.
+    reach : (m,) float64 numpy.ndarray
+        No point farther from the centre, in a row or a column, is inside the ellipse.
+    """
+
+    def __init__(self, runs, least):
+        table, self._places = find_regions(runs, least)
+        area = table["area"]
+        self.x = (area * table["left"] + table["columns"]) / area
+        self.y = (area * table["top"] + table["rows"]) / area
+        height, width = table["bottom"] - table["top"], table["right"] - table["left"]
+        # The standard deviation of what lies in a box is at most half its diagonal.
+        self.reach = np.hypot(height - 1, width - 1) + 1.0
+        self._parts = list(zip(
+            table["first"].tolist(), table["runs"].tolist(), height.tolist(), width.tolist(),
+            area.tolist(), table["rows"].tolist(), table["columns"].tolist(), strict=True,
+        ))  # fmt: skip
+
+    def __len__(self):
+        return len(self._parts)
+
+    def ellipse(self, k):
+        """`Ellipse` of a region."""
+        first, runs, height, width, area, rows, columns = self._parts[k]
+        part = self._places[first : first + runs].tobytes()
+        return Ellipse(
+            float(self.x[k]), float(self.y[k]), *_axes(part, (height, width), rows / area, columns / area)
+        )
+
+    def ellipses(self):
+        """Ellipses of all regions."""
+        return [self.ellipse(k) for k in range(len(self))]
 
 
 @lru_cache(maxsize=4096)
-def _measure(runs, shape):
-    """Find filled area, sums of row and column numbers, axes and angle of a region; most look alike."""
-    image = np.zeros(shape, np.uint8)
-    for row, first, last in np.frombuffer(runs, np.int32).reshape(-1, 3):
-        image[row, first:last] = 1
-    rows, columns = np.nonzero(image)
-    outside = label_runs(np.pad(1 - image, 1, constant_values=1), 1)
-    # The first region of the frame's complement is all that is not a hole.
-    open_pixels = outside[outside["label"] == 0]
-    border = (shape[0] + 2) * (shape[1] + 2) - image.size
-    holes = image.size - rows.size - (int((open_pixels["last"] - open_pixels["first"]).sum()) - border)
-    return rows.size + holes, int(rows.sum()), int(columns.sum()), *_axes(image)
-
-
-def _axes(image):
-    raw = _moments(image, (0, 0))
-    mu = _moments(image, (raw[1, 0] / raw[0, 0], raw[0, 1] / raw[0, 0]))
-    second = np.array([mu[2, 0], mu[0, 2]])
-    diagonal = (np.sum(second) - second) / mu[0, 0]
-    cross = -mu[1, 1] / mu[0, 0]
-    tensor = np.array([[diagonal[0], cross], [cross, diagonal[1]]])
-    values = np.clip(np.linalg.eigvalsh(tensor), 0, None)
-    low, high = sorted(float(v) for v in values)
+def _axes(places, shape, row, column):
+    """Axes and angle of a region; most look alike."""
+    mu = _moments(draw(np.frombuffer(places, RUN), shape), (row, column)).tolist()
+    total = mu[0][0]
+    down, right, cross = mu[2][0], mu[0][2], -mu[1][1] / total
+    both = down + right
+    diagonal = (both - down) / total, (both - right) / total
+    values = np.linalg.eigvalsh(np.array([[diagonal[0], cross], [cross, diagonal[1]]])).tolist()
+    low, high = sorted(max(v, 0.0) for v in values)
     if diagonal[0] - diagonal[1] == 0:
         angle = pi / 4 if cross < 0 else -pi / 4
     else:
@@ -132,9 +132,8 @@ def _axes(image):
 
 def _moments(image, centre):
     """Moments up to the third order in each direction about a centre."""
-    orders = np.arange(4, dtype=np.float64)
     rows, columns = (
-        (np.arange(n, dtype=np.float64) - c)[:, None] ** orders
+        (np.arange(n, dtype=np.float64) - c)[:, None] ** ORDERS
         for n, c in zip(image.shape, centre, strict=True)
     )
     # The product with the image on the left gives the bits of the public package.
@@ -167,27 +166,10 @@ def ellipse_pixels(ellipse, axes, shape):
     x0, x1 = max(x - reach, 0), min(x + reach + 1, shape[1])
     inside = np.zeros((y1 - y0, x1 - x0), bool)
     if minor and major and inside.size:
-        _fill(inside, (y - y0, x - x0), (major, minor), np.radians(ellipse.angle))
+        # The first half axis is that along the rows before the ellipse is turned.
+        angle = np.radians(ellipse.angle) % np.pi
+        ellipse_inside(inside, (y - y0, x - x0), (major, minor), (float(np.cos(angle)), float(np.sin(angle))))
     return (slice(y0, y1), slice(x0, x1)), inside
-
-
-def _fill(inside, centre, radii, angle):
-    """Set the pixels of `inside` that lie in an ellipse with radii along rows and columns before rotation."""
-    centre, radii = np.array(centre), np.array(radii)
-    angle %= np.pi
-    extent = np.array([
-        abs(radii[0] * np.cos(angle)) + radii[1] * np.sin(angle),
-        radii[0] * np.sin(angle) + abs(radii[1] * np.cos(angle)),
-    ])  # fmt: skip
-    low = np.maximum(np.ceil(centre - extent).astype(int), 0)
-    high = np.minimum(np.floor(centre + extent).astype(int), np.array(inside.shape) - 1)
-    if (high < low).any():
-        return
-    cos, sin = np.cos(angle), np.sin(angle)
-    rows = np.arange(float(high[0] - low[0] + 1))[:, None] - (centre[0] - low[0])
-    columns = np.arange(float(high[1] - low[1] + 1)) - (centre[1] - low[1])
-    distance = ((rows * cos + columns * sin) / radii[0]) ** 2 + ((rows * sin - columns * cos) / radii[1]) ** 2
-    inside[low[0] : high[0] + 1, low[1] : high[1] + 1] = distance < 1
 
 
 def expanded(ellipse, factor, largest):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jwcal.core.tile import in_turn
 from jwcal.detector1.jump.shapes import ellipse_pixels, expanded, find_ellipses
 from jwcal.kernels.events import differences, median_differences, ring_exceeds, ring_offsets
 
@@ -134,7 +135,7 @@ def flag_showers(sci, gdq, pdq, gain, middle, noise, rules, spread=None):
         )
 
     groups = range(first + 1, ngroup)
-    showers = list(zip(groups, (spread or _each)(look, groups), strict=True))
+    showers = list(zip(groups, (spread or in_turn)(look, groups), strict=True))
     masked = np.zeros((ngroup, ny, nx), bool)
     count = 0
     for g, found in showers:
@@ -151,10 +152,6 @@ def flag_showers(sci, gdq, pdq, gain, middle, noise, rules, spread=None):
         _keep_reasonable(sci, gdq, gain, masked, rules.largest_change)
         gdq[masked] |= JUMP
     return count
-
-
-def _each(function, items):
-    return [function(item) for item in items]
 
 
 def _keep_reasonable(sci, gdq, gain, masked, largest):

@@ -14,6 +14,7 @@ from jwcal.core.errors import DataError
 from jwcal.core.step import Param, Ref, Skip, step
 from jwcal.detector1._shared import require_values
 from jwcal.detector1.jump import large_events_setup
+from jwcal.detector1.jump.large_events import SingleHits
 from jwcal.detector1.jump.large_events_setup import mask_large_events, plan_large_events
 from jwcal.detector1.jump.showers import expected
 from jwcal.kernels.jump import JumpRules, choose_method, flag_jumps
@@ -210,12 +211,10 @@ def _(tile, refs, p):
     if p.keep_single_hits:
         mask_large_events(tile, refs, p)
         return
-    single = tile["GROUPDQ"] & np.uint8(DQ["JUMP_DET"])
-    touched = np.zeros(tile["PIXELDQ"].shape, bool)
-    mask_large_events(tile, refs, p, touched)
+    single = SingleHits(tile["GROUPDQ"][0], tile.spread)
+    mask_large_events(tile, refs, p, single)
     # Where a snowball leaves few groups a fit could not find its jump again.
-    single[..., touched] = 0
-    tile["GROUPDQ"][...] &= ~single
+    single.drop()
 
 
 @jump.finish

@@ -1,90 +1,11 @@
-/* Large events: connected regions of flagged pixels, the median difference of a pixel, and where the mean of
-   a ring around a pixel exceeds a limit. */
+/* Large events: the median difference of a pixel, and where the mean of a ring around a pixel exceeds a
+   limit. */
 #include "sort.h"
 #include <stdlib.h>
 
 #define LANES 64
 /* Up to this many differences, sorting a whole block at once stays in the first-level cache. */
 #define WIDE_LIMIT 96
-
-struct run {
-    int32_t row, first, last, label;
-};
-
-INLINE int is_set(const uint8_t *flags, const uint8_t *except, ptrdiff_t x, uint8_t mask)
-{
-    return (flags[x] & mask) && !(except && (except[x] & mask));
-}
-
-/* Runs of flagged pixels, row by row; `runs` may be NULL to count them. */
-INLINE ptrdiff_t scan(const uint8_t *flags, const uint8_t *except, uint8_t mask, ptrdiff_t ny, ptrdiff_t nx,
-                      struct run *runs)
-{
-    const uint64_t wide = 0x0101010101010101u * mask;
-    ptrdiff_t n = 0;
-    for (ptrdiff_t y = 0; y < ny; y++) {
-        const uint8_t *row = flags + y * nx, *without = except ? except + y * nx : NULL;
-        ptrdiff_t x = 0;
-        while (x < nx) {
-            uint64_t word;
-            if (x + 8 <= nx) {
-                memcpy(&word, row + x, 8);
-                if (!(word & wide)) {
-                    x += 8;
-                    continue;
-                }
-            }
-            if (!is_set(row, without, x, mask)) {
-                x++;
-                continue;
-            }
-            ptrdiff_t first = x;
-            while (x < nx && is_set(row, without, x, mask))
-                x++;
-            if (runs)
-                runs[n] = (struct run){(int32_t)y, (int32_t)first, (int32_t)x, (int32_t)n};
-            n++;
-        }
-    }
-    return n;
-}
-
-JW_API ptrdiff_t jw_count_runs(const uint8_t *flags, const uint8_t *except, uint8_t mask, ptrdiff_t ny,
-                               ptrdiff_t nx)
-{
-    return scan(flags, except, mask, ny, nx, NULL);
-}
-
-INLINE int32_t root(struct run *runs, int32_t k)
-{
-    while (runs[k].label != k)
-        k = runs[k].label = runs[runs[k].label].label;
-    return k;
-}
-
-/* Fill the runs and number the regions they form, in the order of their first pixels. */
-JW_API void jw_label_runs(const uint8_t *flags, const uint8_t *except, uint8_t mask, ptrdiff_t ny, ptrdiff_t nx,
-                          struct run *runs)
-{
-    const ptrdiff_t n = scan(flags, except, mask, ny, nx, runs);
-    ptrdiff_t above = 0;
-    for (ptrdiff_t k = 0; k < n; k++) {
-        while (above < k && (runs[above].row < runs[k].row - 1 ||
-                             (runs[above].row == runs[k].row - 1 && runs[above].last < runs[k].first)))
-            above++;
-        for (ptrdiff_t j = above; j < k && runs[j].row == runs[k].row - 1 && runs[j].first <= runs[k].last; j++) {
-            int32_t a = root(runs, (int32_t)j), b = root(runs, (int32_t)k);
-            if (a < b)
-                runs[b].label = a;
-            else
-                runs[a].label = b;
-        }
-    }
-    /* A root comes before all of its region, so numbers can take the place of links in one go. */
-    int32_t count = 0;
-    for (ptrdiff_t k = 0; k < n; k++)
-        runs[k].label = runs[k].label == k ? count++ : runs[runs[k].label].label;
-}
 
 /* Median of the differences of successive groups in electrons, over all integrations; a difference counts
    unless one of its groups has flags of 1 to 5. */

@@ -161,9 +161,11 @@ static ptrdiff_t read_fully(int fd, char *out, size_t count, off_t offset)
     return (ptrdiff_t)done;
 }
 
-/* A narrow box costs one system call a row, far more than its bytes; mapped pages do not. One plane is mapped at a
-   time, so that resident memory stays small. Gives 0 when the file cannot be mapped or ends too early: the caller
-   then reads row by row. */
+/* Bytes of a file mapped at a time, so that resident memory stays small. */
+#define MAPPED (1 << 21)
+
+/* A narrow box costs one system call a row, far more than its bytes; mapped pages do not.  Gives 0 when the file
+   cannot be mapped or ends too early: the caller then reads row by row. */
 static ptrdiff_t copy_narrow(int fd, int64_t start, ptrdiff_t row, ptrdiff_t nrows, ptrdiff_t nplanes,
                              int64_t plane_stride, size_t chunk, char *o)
 {
@@ -173,17 +175,19 @@ static ptrdiff_t copy_narrow(int fd, int64_t start, ptrdiff_t row, ptrdiff_t nro
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) ||
         start + (nplanes - 1) * plane_stride + span > (int64_t)info.st_size)
         return 0;
-    for (ptrdiff_t p = 0; p < nplanes; p++) {
-        const int64_t first = start + p * plane_stride;
-        const int64_t shift = first % page;
-        const size_t length = (size_t)(span + shift);
-        char *map = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, (off_t)(first - shift));
-        if (map == MAP_FAILED)
-            return 0;
-        for (ptrdiff_t k = 0; k < nrows; k++, o += chunk)
-            memcpy(o, map + shift + k * row, chunk);
-        munmap(map, length);
-    }
+    const ptrdiff_t most = row < MAPPED ? MAPPED / row : 1;
+    for (ptrdiff_t p = 0; p < nplanes; p++)
+        for (ptrdiff_t k0 = 0; k0 < nrows; k0 += most) {
+            const ptrdiff_t here = nrows - k0 < most ? nrows - k0 : most;
+            const int64_t first = start + p * plane_stride + k0 * row, shift = first % page;
+            const size_t length = (size_t)((here - 1) * row + (int64_t)chunk + shift);
+            char *map = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, (off_t)(first - shift));
+            if (map == MAP_FAILED)
+                return 0;
+            for (ptrdiff_t k = 0; k < here; k++, o += chunk)
+                memcpy(o, map + shift + k * row, chunk);
+            munmap(map, length);
+        }
     return nplanes * nrows * (ptrdiff_t)chunk;
 }
 

@@ -1,15 +1,18 @@
 """Snowballs and showers: what is masked, where, and for how long."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from jwcal.detector1.jump.halo import Halos, _falling
-from jwcal.detector1.jump.large_events import SnowballRules, flag_snowballs
+from jwcal.detector1.jump.halo import Halos
+from jwcal.detector1.jump.large_events import SingleHits, SnowballRules, flag_snowballs
 from jwcal.detector1.jump.shapes import Ellipse, ellipse_pixels, expanded, find_ellipses
 from jwcal.detector1.jump.step import jump
+from jwcal.kernels._lib import use_native
 
 SAT, JUMP = 2, 4
 SIZE = 80
@@ -186,15 +189,51 @@ def test_masks_stay_in_the_frame_and_below_the_largest(x, y, size, factor, large
     assert inside.sum() <= np.pi / 4 * axes[0] * axes[1] * 1.2 + 8
 
 
-@given(
-    arrays(np.float64, 12, elements=st.floats(-5, 5)),
-    arrays(np.float64, 12, elements=st.integers(1, 9).map(float)),
-)
-@settings(max_examples=80, deadline=None)
-def test_falling_profile_keeps_the_sum(level, weight):
-    out = _falling(level, weight)
-    assert (np.diff(out) <= 1e-9).all()
-    assert (out * weight).sum() == pytest.approx((level * weight).sum(), abs=1e-6)
+def test_threads_and_twins_change_nothing():
+    rng = np.random.default_rng(4)
+    before = np.where(rng.random((6, SIZE, SIZE)) < 0.02, JUMP, 0).astype(np.uint8)
+    for g, y, x, radius in ((2, 30, 30, 8), (2, 44, 40, 7), (3, 50, 30, 9), (4, 12, 66, 5)):
+        before[g, disc(SIZE, SIZE, y, x, radius)] |= JUMP
+        before[g:, disc(SIZE, SIZE, y, x, radius / 2)] = SAT
+    sci = (np.cumsum(rng.poisson(20, before.shape), axis=0) + rng.normal(0, 5, before.shape)).astype(
+        np.float32
+    )
+    sci[2:] += 500 * np.exp(-disc(SIZE, SIZE, 30, 30, 12).astype(np.float32))
+
+    def both(function, items):
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(function, items))
+
+    def masked(spread):
+        gdq = before.copy()
+        single = SingleHits(gdq, spread)
+        rules = SnowballRules()
+        found, _ = flag_snowballs(
+            gdq, rules, None, Halos(sci, gdq, rules, 0.4, spread=spread), single, spread
+        )
+        single.drop()
+        return found, gdq
+
+    found, want = masked(None)
+    assert found == 4
+    np.testing.assert_array_equal(masked(both)[1], want)
+    use_native(False)
+    try:
+        np.testing.assert_array_equal(masked(None)[1], want)
+    finally:
+        use_native(True)
+
+
+def test_single_hits_go_but_where_events_touch():
+    gdq = flags()
+    gdq[1:4, 10, 10:14] = JUMP
+    single = SingleHits(gdq)
+    gdq[2, 70, 70] = JUMP
+    single.touched[10, 12] = True
+    single.drop()
+    left = np.argwhere(gdq & JUMP).tolist()
+    assert left == [[1, 10, 12], [2, 10, 12], [2, 70, 70], [3, 10, 12]]
+    assert (gdq[3:, 40, 41] == SAT).all()
 
 
 def shower_ramp(seed=1, nint=1, ngroup=12, amplitude=40.0):
