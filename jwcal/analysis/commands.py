@@ -202,11 +202,12 @@ def qa_command(files, page, limits, strict, overwrite, as_json, **given):
     rules = qa.read_limits(limits) if limits else None
     if page:
         from jwcal.core.errors import OutputError
+        from jwcal.core.whole import write_whole
 
         if os.path.exists(page) and not overwrite:
             raise OutputError(f"{page}: exists (use --overwrite)")
         text, found = qa.page(files, rules)
-        _write(text.encode(), page, overwrite)
+        write_whole(page, text.encode(), overwrite)
     else:
         found = [(path, _try(qa.assess, path, rules)) for path in files]
     code = 0
@@ -280,11 +281,11 @@ def preview_command(
         _draw_in_terminal(image, bad, title, stretch, cmap)
         return 0
     from jwcal.analysis.png import encode_png
+    from jwcal.core.whole import write_whole
 
     rgb, low, high = preview.picture(image, bad, size, size, stretch, cmap)
-    _write(
-        encode_png(rgb, {"Title": f"{title}, {stretch} {low:.6g} to {high:.6g}"}), output or "-", overwrite
-    )
+    data = encode_png(rgb, {"Title": f"{title}, {stretch} {low:.6g} to {high:.6g}"})
+    write_whole(output or "-", data, overwrite)
     return 0
 
 
@@ -302,23 +303,22 @@ def _draw_in_terminal(image, bad, title, stretch, cmap):
     click.echo(f"{text}{title}, {stretch} {low:.6g} to {high:.6g}", color=True)
 
 
-def _write(data, path, overwrite):
-    from jwcal.core.spool import pwrite_all
-    from jwcal.core.target import open_target
+class _NameOrCommand(click.Group):
+    """Group in which any other word is a name to show."""
 
-    target = open_target(path, overwrite)
-    try:
-        target.reserve(len(data))
-        pwrite_all(target.fd, data, 0)
-        target.finish(len(data))
-    finally:
-        target.abort()
+    def resolve_command(self, ctx, args):
+        if args[0] in self.commands or args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        return "show", self.commands["show"], args
 
 
-@click.group("steps", context_settings=SETTINGS, invoke_without_command=True)
+@click.group("steps", cls=_NameOrCommand, context_settings=SETTINGS, invoke_without_command=True)
 @click.pass_context
 def steps_command(ctx):
-    """List and describe steps and pipelines."""
+    """List and describe steps and pipelines.
+
+    `jwcal steps NAME` is short for `jwcal steps show NAME`.
+    """
     if ctx.invoked_subcommand is None:
         return ctx.invoke(steps_list)
     return 0

@@ -5,6 +5,9 @@ import zlib
 
 import numpy as np
 
+# Colours that fit into a list, with which a picture is a third as large.
+_PALETTE = 256
+
 
 def encode_png(rgb, text=None):
     """Encode a picture as PNG.
@@ -28,9 +31,16 @@ def encode_png(rgb, text=None):
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
         raise ValueError(f"not a picture: {rgb.shape} {rgb.dtype}")
     ny, nx = rgb.shape[:2]
-    rows = np.zeros((ny, 1 + 3 * nx), np.uint8)
-    rows[:, 1:] = rgb.reshape(ny, 3 * nx)
-    parts = [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", struct.pack(">IIBBBBB", nx, ny, 8, 2, 0, 0, 0))]
+    packed = (rgb.astype(np.uint32) << np.array([16, 8, 0], np.uint32)).sum(axis=2, dtype=np.uint32)
+    colours, numbers = np.unique(packed, return_inverse=True)
+    listed = len(colours) <= _PALETTE
+    samples = numbers.reshape(ny, nx).astype(np.uint8) if listed else rgb.reshape(ny, 3 * nx)
+    rows = np.zeros((ny, 1 + samples.shape[1]), np.uint8)
+    rows[:, 1:] = samples
+    kind = 3 if listed else 2
+    parts = [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", struct.pack(">IIBBBBB", nx, ny, 8, kind, 0, 0, 0))]
+    if listed:
+        parts.append(_chunk(b"PLTE", colours.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()))
     for key, value in (text or {}).items():
         body = key.encode("latin-1")[:79] + b"\0" + value.encode("latin-1", "replace").replace(b"\0", b"")
         parts.append(_chunk(b"tEXt", body))

@@ -248,9 +248,10 @@ def colour(levels, bad, cmap="gray"):
     (ny, nx, 3) uint8 numpy.ndarray
     """
     anchors = np.array(COLOURS[cmap], "f8")
-    ramp = np.linspace(0, len(anchors) - 1, 256)
+    # With the colour of bad pixels 256, which a picture with a list of colours can have.
+    ramp = np.linspace(0, len(anchors) - 1, 255)
     table = np.stack([np.interp(ramp, np.arange(len(anchors)), anchors[:, k]) for k in range(3)], axis=1)
-    out = np.rint(table).astype(np.uint8)[(levels * 255 + 0.5).astype(np.uint8)]
+    out = np.rint(table).astype(np.uint8)[(levels * 254 + 0.5).astype(np.uint8)]
     out[bad] = BAD[cmap]
     return out
 

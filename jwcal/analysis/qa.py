@@ -2,7 +2,6 @@
 
 import html
 import math
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,8 @@ from jwcal.analysis import preview
 from jwcal.core import quality
 from jwcal.core.dq import DQ
 from jwcal.core.errors import InputError, JwcalError, UsageError
+from jwcal.core.suggest import instead
+from jwcal.core.toml_file import read_user_toml
 
 _PICTURE = 300
 # Reasons shown in the map of flags, the most telling last, with their colours.
@@ -129,15 +130,10 @@ def read_limits(path):
     UsageError
         If it cannot be read, names an unknown metric, or holds something else.
     """
-    try:
-        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise UsageError(f"{path}: {exc.strerror or exc}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"{path}: not a file of limits in TOML: {exc}") from None
+    tree = read_user_toml(path, "a file of limits")
     for name, table in tree.items():
         if name not in quality.metrics():
-            raise UsageError(f"{path}: no metric {name!r} (known: {', '.join(quality.metrics())})")
+            raise UsageError(f"{path}: no metric {name!r} ({instead(name, quality.metrics())})")
         if not isinstance(table, dict) or not table or not all(_is_range(k, v) for k, v in table.items()):
             raise UsageError(f"{path}: [{name}] needs warn = [LEAST, MOST] or fail = [LEAST, MOST]")
     return tree
@@ -188,31 +184,50 @@ def page(paths, limits=None):
     from jwcal.core.fits import open_fits
 
     parts, found = [], []
-    for path in paths:
+    for number, path in enumerate(paths):
         try:
             with open_fits(path) as fits:
                 result = _assess(fits, limits)
-                parts.append(_section(fits, result))
+                section = _section(fits, result)
                 found.append((path, result))
         except JwcalError as exc:
-            parts.append(
-                f"<section><h2>{html.escape(str(path))}</h2><p class=fail>{html.escape(str(exc))}</p></section>"
-            )
+            section = f"<h2>{html.escape(str(path))}</h2><p class=fail>{html.escape(str(exc))}</p>"
             found.append((path, exc))
+        parts.append(f'<section id="product{number}">{section}</section>')
     style = (
-        "body{font:14px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1280px;color:#1f2328}"
+        "body{font:14px/1.45 system-ui,sans-serif;margin:2em auto;padding:0 1em;max-width:1280px;color:#1f2328}"
         "h1{font-size:22px}h2{font-size:16px;border-bottom:1px solid #d0d7de;padding-bottom:4px}"
         "table{border-collapse:collapse;margin:8px 0}td,th{padding:2px 10px 2px 0;text-align:left}"
         "td.number{text-align:right;font-variant-numeric:tabular-nums}figure{display:inline-block;vertical-align:top;margin:0 12px 8px 0}"
         "figcaption{font-size:12px;color:#57606a;max-width:300px}img,svg{border:1px solid #d0d7de}small{color:#57606a}"
         + "".join(f".{state}{{color:{ink};font-weight:600}}" for state, ink in _INK.items() if state)
     )
-    body = "\n".join(parts)
+    body = "\n".join([_summary(found), *parts] if len(found) > 1 else parts)
     text = (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Quality of products</title>'
         f"<style>{style}</style></head><body><h1>Quality of products</h1>\n{body}\n</body></html>\n"
     )
     return text, found
+
+
+def _summary(found):
+    """Table of all products, the worst first, with what is not as it should be."""
+    rows = []
+    for number, (path, result) in enumerate(found):
+        state = "fail" if isinstance(result, JwcalError) else result["state"]
+        why = [
+            f"{row['metric']} {row['value']:.4g} ({limits_text(row)})"
+            for row in ([] if isinstance(result, JwcalError) else result["metrics"])
+            if row["state"] in ("fail", "warn")
+        ]
+        text = str(result) if isinstance(result, JwcalError) else ", ".join(why)
+        row = (
+            f'<tr><td class={state}>{state}</td><td><a href="#product{number}">{html.escape(Path(path).name)}</a>'
+            f"</td><td><small>{html.escape(text)}</small></td></tr>"
+        )
+        rows.append((("", "ok", "warn", "fail").index(state), row))
+    rows.sort(key=lambda pair: pair[0], reverse=True)
+    return f"<table>{''.join(row for _, row in rows)}</table>"
 
 
 def _section(fits, result):
@@ -240,11 +255,11 @@ def _section(fits, result):
     figures.append(_figure(flags, "flags", legend or "no flags"))
     figures.append(_noise_figure(fits))
     return (
-        f"<section><h2>{html.escape(Path(result['file']).name)} "
+        f"<h2>{html.escape(Path(result['file']).name)} "
         f"<span class={result['state']}>{result['state']}</span></h2>"
         f"<p>{html.escape(' '.join(w for w in words if w))}</p>"
         f"{''.join(figures)}<table><tr><th></th><th>metric</th><th>value</th><th></th><th>good</th><th></th></tr>"
-        f"{''.join(rows)}</table></section>"
+        f"{''.join(rows)}</table>"
     )
 
 

@@ -2,6 +2,7 @@
 
 from jwcal.core import pipeline
 from jwcal.core.errors import JwcalError, UsageError
+from jwcal.core.suggest import instead
 
 
 def listing():
@@ -10,13 +11,19 @@ def listing():
     Returns
     -------
     dict
-        ``steps`` (name, command, group, summary), ``pipelines`` (name, summary, steps by
-        branch), ``plugins`` (name, code, and summary or the reason why it is broken).
+        ``steps`` (name, command, group, summary, off_by_default), ``pipelines`` (name, summary, steps
+        by branch), ``plugins`` (name, code, and summary or the reason why it is broken).
     """
-    from jwcal.cli.index import STEPS
+    from jwcal.cli.index import OFF, STEPS
 
     steps = [
-        {"name": command.replace("-", "_"), "command": command, "group": entry[2], "summary": entry[3]}
+        {
+            "name": command.replace("-", "_"),
+            "command": command,
+            "group": entry[2],
+            "summary": entry[3],
+            "off_by_default": command in OFF,
+        }
         for command, entry in STEPS.items()
     ]
     return {
@@ -58,6 +65,7 @@ def describe(name):
     UsageError
         If there is neither.
     """
+    from jwcal.cli.index import STEPS
     from jwcal.core.registry import find_step
 
     if name in pipeline.names() or name.endswith(".toml"):
@@ -66,7 +74,8 @@ def describe(name):
         step, code = find_step(name)
     except UsageError as exc:
         if str(exc).startswith("no step"):
-            raise UsageError(f"no step and no pipeline {name!r}; `jwcal steps` lists them") from None
+            known = [*STEPS, *pipeline.names()]
+            raise UsageError(f"no step and no pipeline {name!r} ({instead(name, known)})") from None
         raise
     return describe_step(step, code)
 
@@ -156,7 +165,7 @@ def render_listing(facts):
             group = entry["group"]
             lines.append(f"{group}:")
         lines.append(f"  {entry['command']:<{width}}  {entry['summary']}")
-    lines.append("Pipelines:")
+    lines.append("Pipelines (steps in parentheses are off unless asked for):")
     for entry in facts["pipelines"]:
         lines += _pipeline_lines(entry)
     if facts["plugins"]:
@@ -168,6 +177,8 @@ def render_listing(facts):
 
 
 def _pipeline_lines(entry):
+    from jwcal.cli.index import OFF
+
     lines = [f"  {entry['name']}  {entry['summary']}"]
     for branch in entry["branches"]:
         who = ", ".join(branch["instruments"] or ["all instruments"])
@@ -177,7 +188,8 @@ def _pipeline_lines(entry):
             else str(s.get("step") or s.get("name") or " ".join(map(str, s.get("exec", ()))))
             for s in branch["steps"]
         ]
-        lines += [f"    {who}:", f"      {' '.join(w.replace('_', '-') for w in words)}"]
+        words = [w.replace("_", "-") for w in words]
+        lines += [f"    {who}:", f"      {' '.join(f'({w})' if w in OFF else w for w in words)}"]
     return lines
 
 

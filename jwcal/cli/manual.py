@@ -34,7 +34,7 @@ def main_page(commands, groups):
     -------
     str
     """
-    from jwcal.cli.main import root
+    from jwcal.cli.commands import root
 
     lines = troff.header("jwcal", 1, _version())
     lines += [

@@ -7,6 +7,21 @@ from jwcal.core.errors import UsageError
 PROGRESS_WIDTH = 30
 
 
+class _Name(click.ParamType):
+    """Name of a file or folder: an empty one is a variable that somebody forgot to set."""
+
+    name = "text"
+
+    def convert(self, value, param, ctx):
+        """Refuse what is empty."""
+        if value == "":
+            self.fail("it is empty", param, ctx)
+        return value
+
+
+NAME = _Name()
+
+
 def common(function):
     """Add logging and progress options."""
     for option in reversed(
@@ -24,7 +39,9 @@ def output(function):
     """Add the options about writing a product."""
     for option in reversed(
         (
-            click.option("-o", "--output", metavar="FILE", help="Output file; - or none is standard output."),
+            click.option(
+                "-o", "--output", type=NAME, metavar="FILE", help="Output file; - or none is standard output."
+            ),
             click.option("--overwrite", is_flag=True, help="Replace existing files."),
         )
     ):
@@ -36,20 +53,25 @@ def processing(function):
     """Add the options of everything that runs steps."""
     for option in reversed(
         (
-            click.option("-p", "--params", "params_file", metavar="TOML", help="Parameter file."),
+            click.option("-p", "--params", "params_file", type=NAME, metavar="TOML", help="Parameter file."),
             click.option(
                 "--pars",
                 multiple=True,
+                type=NAME,
                 metavar="ASDF",
                 help="Official parameter reference file (repeatable).",
             ),
             click.option(
                 "--refs",
+                type=NAME,
                 metavar="DIR",
                 help="Directory of reference files to choose from; crds is the cache of CRDS_PATH.",
             ),
             click.option(
-                "--crds", metavar="DIR", help="Cache of the reference system to choose from by its rules."
+                "--crds",
+                type=NAME,
+                metavar="DIR",
+                help="Cache of the reference system to choose from by its rules.",
             ),
             click.option(
                 "--context",

@@ -100,8 +100,10 @@ def stages(items, layers, refs, exposure, given=None, saves=()):
             stage.takes_rate = step.takes == "rate"
             stage.makes_rate = step.gives == "rate" and not stage.takes_rate
         files = [path for where, path in saves if where == place]
-        if len(files) > 1:
-            raise UsageError(f"{item.name}: saved to two files, which a pipe of commands cannot do")
+        if len(files) > 1 or (files and place == len(items) - 1):
+            raise UsageError(
+                f"--save-after {item.name}: a pipe of commands cannot write its product to two files; copy one"
+            )
         stage.save = files[0] if files else None
         out.append(stage)
     return out
@@ -177,15 +179,79 @@ def _site():
     return f"export JWCAL_CONFIG={shlex.quote(site)}\n" if site else ""
 
 
-def _tail(commands):
-    """Return the steps after the one that makes slopes."""
-    fits = [k for k, c in enumerate(commands) if c.makes_rate]
-    return commands[fits[-1] + 1 :] if fits else []
-
-
 def _beside(path, name):
     """Name of an intermediate file beside a product."""
     return str(Path(path).with_name(f"{Path(path).name.removesuffix('.fits')}.{name}.fits"))
+
+
+@dataclass
+class _Row:
+    """One command of a run with its files.
+
+    Attributes
+    ----------
+    stage : Stage
+        The command.
+    source, target : str or None
+        Files; None is the command before, and the one after.
+    more : dict of str to str
+        Further products it makes, and their files.
+    ends : bool
+        Nothing follows in the same pipe.
+    scratch : str or None
+        Intermediate file that is not needed any more.
+    """
+
+    stage: Stage
+    source: str | None
+    target: str | None
+    more: dict = field(default_factory=dict)
+    ends: bool = False
+    scratch: str | None = None
+
+
+def _rows(commands, files, named):
+    """Put the commands of a run between their files.
+
+    Further products of the fit are taken through the steps after it once more, from a file of their own.
+
+    Parameters
+    ----------
+    commands : list of Stage
+        See `stages`.
+    files : Files
+        Input and outputs.
+    named : callable
+        Gets the product (None for the main one), number and stage of a command; gives the name of the
+        intermediate file after it, or None where there is none.
+
+    Returns
+    -------
+    list of _Row
+    """
+    fits = [k for k, c in enumerate(commands) if c.makes_rate]
+    tail = commands[fits[-1] + 1 :] if fits else []
+    redone = {p: _beside(path, "fit") for p, path in files.more.items() if p == "rateints" and tail}
+    output = files.output if files.output not in (None, "-") else None
+    rows = _chain(None, commands, files.source, output, named)
+    for row in rows:
+        if row.stage.makes_rate:
+            row.more = files.more | redone
+    for product, made in redone.items():
+        again = _chain(files.more[product], tail, made, files.more[product], named)
+        again[-1].scratch = made
+        rows += again
+    return rows
+
+
+def _chain(product, commands, source, output, named):
+    rows = []
+    for k, stage in enumerate(commands):
+        last = k == len(commands) - 1
+        target = output if last and output else (product is None and stage.save) or named(product, k, stage)
+        rows.append(_Row(stage, source, target, ends=last or target is not None))
+        source = target
+    return rows
 
 
 def shell_script(commands, files):
@@ -202,43 +268,24 @@ def shell_script(commands, files):
     -------
     str
     """
-    if not commands:
-        return ""
     force = ["--overwrite"] if files.overwrite else []
     lines = []
     pipe: list = []
-    source = files.source
-    later = _later_products(commands, files)
-    for k, command in enumerate(commands):
-        words = list(command.words)
-        if command.makes_rate:
-            for product, (made, _) in later.items():
-                words += [f"--{product}", made, *force]
-        if k == len(commands) - 1:
-            target = files.output if files.output != "-" else None
-        else:
-            target = command.save
-        if target:
-            words += ["-o", target, *force] if words[0] == "jwcal" else []
+    for row in _rows(commands, files, lambda *_: None):
+        if not pipe:
+            source = row.source
+        words = list(row.stage.words)
+        for product, path in row.more.items():
+            words += [f"--{product}", path, *force]
+        if row.target and words[0] == "jwcal":
+            words += ["-o", row.target, *force]
         pipe.append(words)
-        if target or k == len(commands) - 1:
-            lines.append(_pipe(pipe, source, target))
-            pipe, source = [], target
-    for made, wanted in later.values():
-        if made != wanted:
-            rest = [list(c.words) for c in _tail(commands)]
-            rest[-1] += ["-o", wanted, *force]
-            lines += [_pipe(rest, made, wanted), f"rm -f {shlex.quote(made)}"]
-    return "set -o pipefail\n" + _site() + " &&\n".join(lines) + "\n"
-
-
-def _later_products(commands, files):
-    """File the fit writes and file that is wanted, for each further product."""
-    out = {}
-    for product, path in files.more.items():
-        direct = product != "rateints" or not _tail(commands)
-        out[product] = (path if direct else _beside(path, "fit"), path)
-    return out
+        if row.ends:
+            lines.append(_pipe(pipe, source, row.target))
+            pipe = []
+        if row.scratch:
+            lines.append(f"rm -f {shlex.quote(row.scratch)}")
+    return "set -o pipefail\n" + _site() + " &&\n".join(lines) + "\n" if lines else ""
 
 
 def _pipe(words, source, target):
@@ -263,46 +310,24 @@ def shell_pipe(commands, source, output):
 def make_rules(commands, files):
     """Rules with one intermediate file per step.
 
-    Parameters
-    ----------
-    commands : list of Stage
-        See `stages`.
-    files : Files
-        Input and outputs.
-
-    Returns
-    -------
-    str
+    Parameters and result are those of `shell_script`.
     """
     stem = Path(files.source).name.removesuffix(".fits") if files.source != "-" else "input"
+
+    def named(product, k, stage):
+        name = f"{k + 1:02d}-{stage.name}"
+        return _beside(product, name) if product else f"{stem}.{name}.fits"
+
     head = ["SHELL = bash", ".SHELLFLAGS = -o pipefail -ec", ".DELETE_ON_ERROR:"]
     if _site():
         head.append(_site().strip().replace("$", "$$"))
+    rows = _rows(commands, files, named)
     rules = []
-    before = files.source
-    later = _later_products(commands, files)
-    for k, command in enumerate(commands):
-        last = k == len(commands) - 1
-        name = command.save or f"{stem}.{k + 1:02d}-{command.name}.fits"
-        if last and files.output not in (None, "-"):
-            name = files.output
-        extra, made = [], [name]
-        if command.makes_rate:
-            for product, (path, _) in later.items():
-                extra += [f"--{product}", path]
-                made.append(path)
-        rules.append(_rule(made, before, _call(command, before, name, extra)))
-        before = name
-    wanted = [before]
-    for made, path in later.values():
-        wanted.append(path)
-        if made != path:
-            source = made
-            tail = _tail(commands)
-            for k, command in enumerate(tail):
-                name = path if k == len(tail) - 1 else _beside(path, f"{k + 1:02d}-{command.name}")
-                rules.append(_rule([name], source, _call(command, source, name, [])))
-                source = name
+    for row in rows:
+        more = [word for product, path in row.more.items() for word in (f"--{product}", path)]
+        call = _call(row.stage, row.source, row.target, more)
+        rules.append(_rule([row.target, *row.more.values()], row.source, call))
+    wanted = [rows[len(commands) - 1].target if commands else files.source, *files.more.values()]
     targets = " ".join(_target(w) for w in wanted)
     return "\n".join([*head, "", f"all: {targets}", "", *rules])
 

@@ -8,41 +8,51 @@ from typing import Any
 import click
 
 from jwcal.cli import options
+from jwcal.cli.index import REFERENCES
 from jwcal.cli.runner import say
 from jwcal.core.errors import JwcalError, UsageError
+from jwcal.core.suggest import instead
 
 log = logging.getLogger(__name__)
 
-REFERENCE_KINDS = (
-    "mask", "saturation", "ipc", "superbias", "refpix", "sirskernel", "emicorr", "reset", "linearity", "rscd", "dark",
-    "gain", "readnoise", "pictureframe", "flat",
-)  # fmt: skip
 PRODUCTS = ("rateints", "fitopt")
 
 
 def _reference_options(function):
-    for kind in reversed(REFERENCE_KINDS):
+    shown, *others = REFERENCES
+    for kind in reversed(REFERENCES):
         function = click.option(
             f"--ref-{kind}",
-            metavar="FITS",
-            hidden=kind not in ("mask", "dark"),
-            help=f"{kind.upper()} reference file; likewise for every other type.",
+            type=options.NAME,
+            metavar="FILE",
+            hidden=kind != shown,
+            help=f"{kind.upper()} reference file; likewise --ref- with {', '.join(others)}.",
         )(function)
     return function
 
 
 @click.command("run", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("pipeline")
-@click.argument("inputs", nargs=-1, metavar="[IN]...")
+@click.argument("inputs", nargs=-1, type=options.NAME, metavar="[IN]...")
 @options.output
-@click.option("--output-dir", metavar="DIR", help="Write products under their official names into DIR.")
-@click.option("--rateints", metavar="FILE", help="Also write the slopes of each integration.")
+@click.option(
+    "--output-dir",
+    type=options.NAME,
+    metavar="DIR",
+    help="Write products under their official names into DIR.",
+)
+@click.option(
+    "--rateints", type=options.NAME, metavar="FILE", help="Also write the slopes of each integration."
+)
 @click.option(
     "--recipe",
+    type=options.NAME,
     metavar="NAME",
     help="Set of parameter values: baseline (the default) equals the official pipeline, optimal is better; or a TOML file.",
 )
-@click.option("--fitopt", metavar="FILE", help="Also write the optional results of the ramp fit.")
+@click.option(
+    "--fitopt", type=options.NAME, metavar="FILE", help="Also write the optional results of the ramp fit."
+)
 @click.option(
     "--set", "assignments", multiple=True, metavar="STEP.PARAM=VALUE", help="Set a parameter (repeatable)."
 )
@@ -77,14 +87,24 @@ def _reference_options(function):
 def run_command(pipeline, inputs, **given):
     """Run a PIPELINE on one exposure or on many.
 
-    PIPELINE is a name (`jwcal steps` lists them), a TOML file, or `auto`, which chooses by
-    EXP_TYPE.  One input goes to --output (or standard output); several need --output-dir, are
-    worked on -j at a time, and one that fails does not stop the others: the exit code is then
-    that of the first failure.
-    """
+    PIPELINE is detector1 (raw ramps to slopes), dark (raw ramps to corrected ones), guider
+    (guide stars), a TOML file, or auto, which chooses by EXP_TYPE; `jwcal steps` lists the steps of
+    each.  One input goes to --output (or standard output); several need --output-dir, are worked on -j
+    at a time, and one that fails does not stop the others: the exit code is then that of the first
+    failure.
+
+    \b
+    Examples:
+      jwcal run detector1 x_uncal.fits -o x_rate.fits --rateints x_rateints.fits --refs refs
+      jwcal run detector1 x_uncal.fits -o x_rate.fits --refs refs --recipe optimal
+      jwcal run detector1 x_uncal.fits -o x_rate.fits --refs refs --set jump.rejection_threshold=5
+      jwcal run auto *_uncal.fits --output-dir products --refs refs
+      jwcal run detector1 x_uncal.fits -o x_rate.fits --refs refs --as shell
+    """  # noqa: D301 - click takes the backspace as it is
     program = f"jwcal run {pipeline}"
     options.set_up_logging(given["verbose"], given["quiet"], given["log_json"], program)
     inputs = list(inputs) or ["-"]
+    _check_pipeline(pipeline)
     if given["show_as"] or given["print_params"]:
         return _show(pipeline, inputs[0], given)
     if len(inputs) > 1:
@@ -93,10 +113,22 @@ def run_command(pipeline, inputs, **given):
     return 0
 
 
+def _check_pipeline(name):
+    """Refuse a name that is no pipeline before anything is read."""
+    from jwcal.core.plan import definition
+
+    if name.endswith((".fits", ".fits.gz", ".fits.fz")):
+        raise UsageError(
+            f"{name}: is a file, not a pipeline; write jwcal run PIPELINE {name}, or jwcal run auto {name}"
+        )
+    if name != "auto":
+        definition(name)
+
+
 def _sources(given):
     from jwcal.refs.source import make_source
 
-    named = {kind: given[f"ref_{kind}"] for kind in REFERENCE_KINDS if given.get(f"ref_{kind}")}
+    named = {kind: given[f"ref_{kind}"] for kind in REFERENCES if given.get(f"ref_{kind}")}
     return make_source(named, given["refs"], given["crds"], given["context"])
 
 
@@ -108,7 +140,7 @@ def _assignments(given, items):
         step, param = options.split_pair(left, ".", "--set")
         step = step.replace("-", "_")
         if step not in steps:
-            raise UsageError(f"--set {text}: no step {step!r} here (steps: {', '.join(steps)})")
+            raise UsageError(f"--set {text}: no step {step!r} here ({instead(step, steps)})")
         out.setdefault(steps[step].name, {})[steps[step].param(param).name] = value
     for name in given["skips"]:
         step = name.replace("-", "_")
@@ -130,9 +162,8 @@ def _plan(pipeline, exposure, given):
     skips = {name.replace("-", "_") for name in given["skips"]}
     unknown = skips - {i.name for i in items}
     if unknown:
-        raise UsageError(
-            f"--skip {min(unknown)}: no such step here (steps: {', '.join(i.name for i in items)})"
-        )
+        name = min(unknown)
+        raise UsageError(f"--skip: no step {name!r} here ({instead(name, [i.name for i in items])})")
     # A step that is left out is still noted in the product; a program just does not run.
     return [i for i in items if i.command is None or i.name not in skips]
 

@@ -63,17 +63,20 @@ def step_command(step, name=None, code=""):
     callback = options.common(options.processing(options.output(callback)))
     base = click.command(name or step.command)(callback)
     extra = [
-        click.Option([f"--{p}"], metavar="FILE", help=f"Also write the {p} product.")
+        click.Option([f"--{p}"], type=options.NAME, metavar="FILE", help=f"Also write the {p} product.")
         for p in SECONDARY.get(step.name, ())
     ]
     refs = [
         click.Option(
-            [f"--ref-{r.kind}"], metavar="FITS", help=f"{r.kind.upper()} reference file; N/A for none."
+            [f"--ref-{r.kind}"],
+            type=options.NAME,
+            metavar="FILE",
+            help=f"{r.kind.upper()} reference file; N/A for none.",
         )
         for r in step.refs
     ]
     parameters = [param_option(p) for p in step.params]
-    argument = click.Argument(["source"], required=False, default="-", metavar="[IN]")
+    argument = click.Argument(["source"], required=False, default="-", type=options.NAME, metavar="[IN]")
     return click.Command(
         name or step.command,
         callback=base.callback,
@@ -136,6 +139,9 @@ def check_outputs(paths, source, overwrite):
         if path == "-":
             if sys.stdout.isatty():
                 raise UsageError("standard output is a terminal: use -o FILE, or pipe to `jwcal info`")
+        elif os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            # Nothing is lost in a pipe or a device.
+            continue
         elif os.path.exists(path) and not overwrite:
             raise OutputError(f"{path}: exists (use --overwrite)")
         key = os.path.realpath(path) if path != "-" else path

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jwcal.core.errors import OutputError
+from jwcal.core.whole import Complete, asdf_writer
 
 log = logging.getLogger(__name__)
 
@@ -116,29 +117,6 @@ class Beside:
         OutputError
             If it cannot be written.
         """
-        import asdf
-
         path = self.path(meta, suffix, "asdf")
-        out = _Tree(path, self.overwrite)
-        self.waiting.append(out)
-        try:
-            with open(out.target.fd, "wb", closefd=False) as file:
-                asdf.AsdfFile(tree).write_to(file)
-        except OSError as exc:
-            raise OutputError(f"{path}: {exc.strerror or exc}") from None
+        self.waiting.append(Complete(path, self.overwrite, asdf_writer(path, tree)))
         log.info("%s: writes %s", step, path)
-
-
-class _Tree:
-    """A complete file that waits for its name."""
-
-    def __init__(self, path, overwrite):
-        from jwcal.core.target import FileTarget
-
-        self.target = FileTarget(path, overwrite)
-
-    def commit(self):
-        self.target.finish(os.fstat(self.target.fd).st_size)
-
-    def abort(self):
-        self.target.abort()

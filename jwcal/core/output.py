@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jwcal.core import provenance, quality
+from jwcal.core.errors import UsageError
 from jwcal.core.exposure import ArrayStore, Exposure, keywords, products
 from jwcal.core.header import Header
 
@@ -268,7 +269,10 @@ def stamp(primary):
     from jwcal import __version__
 
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    now = dt.datetime.fromtimestamp(float(epoch), dt.UTC) if epoch else dt.datetime.now(dt.UTC)
+    try:
+        now = dt.datetime.fromtimestamp(float(epoch), dt.UTC) if epoch else dt.datetime.now(dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"SOURCE_DATE_EPOCH = {epoch}: must be seconds since 1970") from None
     primary.set(
         "DATE", now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}", "UTC date file created"
     )

@@ -3,11 +3,12 @@
 import json
 import logging
 import re
-import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
 from jwcal.core.errors import UsageError
+from jwcal.core.suggest import instead
+from jwcal.core.toml_file import read_user_toml
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Layers:
         for origin, table in self.layers:
             for name in table:
                 if name not in names and name.replace("_", "-") not in STEPS:
-                    raise UsageError(f"{origin}: no step {name!r} here (steps: {', '.join(names)})")
+                    raise UsageError(f"{origin}: no step {name!r} here ({instead(name, names)})")
 
 
 def read_toml(path, step=None):
@@ -107,12 +108,7 @@ def read_toml(path, step=None):
     UsageError
         If the file cannot be read or is not TOML.
     """
-    try:
-        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise UsageError(f"{path}: {exc.strerror or exc}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"{path}: not a parameter file in TOML: {exc}") from None
+    tree = read_user_toml(path, "a parameter file")
     out: dict = {}
     for key, value in tree.items():
         if isinstance(value, dict):

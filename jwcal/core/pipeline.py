@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -134,15 +135,23 @@ def prepare(job, exposure, opened):
 
 @contextlib.contextmanager
 def signals_held():
-    """Hold back SIGINT and SIGTERM: the files of a run appear together or not at all."""
-    if not hasattr(signal, "pthread_sigmask"):
+    """Hold back SIGINT, SIGTERM and SIGHUP: the files of a run appear together or not at all."""
+    # Not pthread_sigmask: the kernel then gives the signal to another thread, and Python acts on it here.
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    heard: list = []
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    ours = [n for n, handler in before.items() if handler not in (None, signal.SIG_IGN)]
+    for number in ours:
+        signal.signal(number, lambda n, _frame: heard.append(n))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in ours:
+            signal.signal(number, before[number])
+        for number in heard[:1]:
+            signal.raise_signal(number)
 
 
 def reserve_cards(exposure):
@@ -236,7 +245,7 @@ class _Run:
         reserve_cards(self.exposure)
         self._note_context()
         self.exposure.wanted = tuple(job.outputs)
-        self.beside = Beside.of_outputs(job.outputs, job.overwrite, self.finished)
+        self.exposure.beside = Beside.of_outputs(job.outputs, job.overwrite, self.finished)
         self.jobs = engine.worker_count(job.jobs)
         self.opened = {}
 
@@ -346,8 +355,7 @@ class _Run:
         meta = self.exposure.meta
         status = "COMPLETE" if reason is None else "SKIPPED"
         if reason is not None:
-            level = logging.WARNING if isinstance(declined, _NoReference) else logging.INFO
-            log.log(level, "%s: %s: skipped, %s", self.exposure.label, step.name, reason)
+            self._tell_skip(step, declined, values, origins)
             if step.gives != step.takes:
                 self.unmade.add(step.gives)
         for ref in step.refs:
@@ -363,8 +371,18 @@ class _Run:
         if reason is None:
             self._take(step, node)
 
+    def _tell_skip(self, step, declined, values, origins):
+        """Say that a step does nothing: loudly where it was meant to."""
+        text, level = str(declined), logging.INFO
+        asked = step.default_skip and not origins["skip"].startswith("recipe ")
+        if values.skip:
+            if origins["skip"] == "default" and len(self.job.items) == 1:
+                text, level = "off by default; turn it on with skip = false (--no-skip)", logging.WARNING
+        elif asked or isinstance(declined, _NoReference):
+            level = logging.WARNING
+        log.log(level, "%s: %s: skipped, %s", self.exposure.label, step.name, text)
+
     def _set_up(self, node):
-        self.exposure.beside = self.beside
         try:
             node.prepare(self.exposure)
         except (Skip, JwcalError, OSError, MemoryError):
@@ -522,10 +540,13 @@ class _Run:
         sink.expect = tuple(self.expect)
         self.sinks.append((len(self.nodes), sink))
         self._flush()
-        old = self.exposure
-        self.exposure = sink.result
-        self.exposure.wanted = old.wanted
-        self.exposure.tables = old.tables
+        self._go_on_with(sink.result)
+
+    def _go_on_with(self, exposure):
+        """Take what was made of the exposure in its place."""
+        for name in ("wanted", "tables", "beside"):
+            setattr(exposure, name, getattr(self.exposure, name))
+        self.exposure = exposure
 
     def _external(self, item):
         """Send the exposure through a program that reads and writes FITS."""
@@ -555,12 +576,10 @@ class _Run:
             if result.product != self.exposure.product or result.shape != self.exposure.shape:
                 raise JwcalError(f"{item.name}: the program gave a {result.product} of shape {result.shape}")
             store = ArrayStore({name: result.store.read(name) for name in result.store.names()})
-            tables = self.exposure.tables
-            extras = self.exposure.extras
-            self.exposure = Exposure(
-                result.product, result.primary, result.headers, store, extras, self.exposure.label
+            old = self.exposure
+            self._go_on_with(
+                Exposure(result.product, result.primary, result.headers, store, old.extras, old.label)
             )
-            self.exposure.tables = tables
             result.close()
         program = Path(item.command[0])
         code = (

@@ -1,10 +1,11 @@
 """Recipes: sets of parameter values for a whole pipeline, by name."""
 
 import tomllib
-from importlib.resources import files
 
 from jwcal.core.errors import UsageError
+from jwcal.core.packaged import names_in, text_of
 from jwcal.core.params import read_toml
+from jwcal.core.suggest import instead
 
 BASELINE = "baseline"
 INSTRUMENTS = ("NIRCAM", "NIRISS", "FGS", "NIRSPEC", "MIRI")
@@ -12,8 +13,7 @@ INSTRUMENTS = ("NIRCAM", "NIRISS", "FGS", "NIRSPEC", "MIRI")
 
 def names():
     """Names of the recipes that come with the package; "baseline" is all defaults."""
-    folder = files("jwcal.data").joinpath("recipes")
-    return [BASELINE, *sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".toml"))]
+    return [BASELINE, *names_in("data/recipes", ".toml")]
 
 
 def read_recipe(name, instrument):
@@ -41,10 +41,10 @@ def read_recipe(name, instrument):
     if name.endswith(".toml"):
         tree = read_toml(name)
     elif name in names():
-        text = files("jwcal.data").joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8")
+        text = text_of("data/recipes", f"{name}.toml")
         tree = tomllib.loads(text)
     else:
-        raise UsageError(f"no recipe {name!r} (known: {', '.join(names())}, or a .toml file)")
+        raise UsageError(f"no recipe {name!r} ({instead(name, names(), ', or a .toml file')})")
     out = {step: dict(values) for step, values in tree.items() if step not in INSTRUMENTS}
     for step, values in tree.get(instrument, {}).items():
         if not isinstance(values, dict):

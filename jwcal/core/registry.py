@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jwcal.core.errors import UsageError
 from jwcal.core.step import Step
+from jwcal.core.suggest import instead
 
 # Names of what was loaded from outside of the package in this process.
 outside: list[str] = []
@@ -43,7 +44,7 @@ def find_step(name):
     for entry in plugins():
         if entry.name.replace("_", "-") == plain:
             return _check(_load(entry), name), f"{entry.value} {entry.dist.name}-{entry.dist.version}"
-    raise UsageError(f"no step {name!r}; `jwcal steps` lists them")
+    raise UsageError(f"no step {name!r} ({instead(name, STEPS)})")
 
 
 def plugins():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jwcal.core.errors import UsageError
+from jwcal.core.suggest import instead
 
 
 class Skip(Exception):  # noqa: N818 - an outcome, not an error
@@ -209,8 +210,9 @@ class Step:
         for p in self.params:
             if name.replace("-", "_") == p.name:
                 return p
-        known = ", ".join(p.name for p in self.params) or "none"
-        raise UsageError(f"{self.name}: no parameter {name!r} (known: {known})")
+        raise UsageError(
+            f"{self.name}: no parameter {name!r} ({instead(name, [p.name for p in self.params])})"
+        )
 
     def setup(self, hook):
         """Register ``hook(exposure, refs, p)``, run once before any pixel; returns the plan."""

@@ -44,6 +44,7 @@ class FileTarget:
     """
 
     lends = False
+    on_disk = True
 
     def __init__(self, path, overwrite):
         self.label = path
@@ -153,6 +154,7 @@ class StreamTarget:
     """
 
     lends = True
+    on_disk = False
 
     def __init__(self, fd, label):
         self._out = fd
@@ -256,6 +258,7 @@ class GzipTarget:
     """
 
     lends = False
+    on_disk = False
 
     def __init__(self, path, overwrite):
         self._file = FileTarget(path, overwrite)

@@ -171,7 +171,8 @@ def dark_current(tile, refs, p):
     plane AVDRKCUR (float32, e-/s), from which ramp fitting takes its Poisson noise.
 
     Skipped when the reference averages or skips more frames than the exposure.  Errors: exit 4
-    when its frames cannot be regrouped, or a reference of one group would have to be continued.
+    when its frames cannot be regrouped, a reference of one group would have to be continued, or
+    one of it and the exposure is of the IRS2 readout.
 
     Source: calibration pipeline of the observatory, packages ``jwst`` 3.0 and ``stcal`` 1.20.
     """
@@ -199,6 +200,7 @@ def _(exposure, refs, p):
     if len(shape) not in (3, 4):
         raise ReferenceFileError(f"{ref.path}: SCI has shape {shape}; a dark needs groups, rows and columns")
     stored = shape[-3]
+    _check_readout(ref, meta)
     dark_frames, dark_gap = _count(ref, "NFRAMES", 1), _count(ref, "GROUPGAP", 0)
     if dark_frames > nframe or dark_gap > gap:
         raise Skip(f"{ref.path}: NFRAMES {dark_frames} or GROUPGAP {dark_gap} is above that of the exposure")
@@ -224,6 +226,13 @@ def _(exposure, refs, p):
             raise ReferenceFileError(f"{ref.path}: a dark of one group cannot be continued to {plan.needed}")
         log.warning("dark_current: %s extrapolated from %d to %d groups", ref.path, stored, plan.needed)
     return plan
+
+
+def _check_readout(ref, meta):
+    """Refuse a dark of the other readout, whose frames may have the same shape: IRS2 and traditional."""
+    mine, theirs = str(ref.get("READPATT") or "").strip().upper(), str(meta.get("READPATT", ""))
+    if mine.startswith("NRS") and theirs.startswith("NRS") and ("IRS2" in mine) != ("IRS2" in theirs):
+        raise ReferenceFileError(f"{ref.path}: is for READPATT {mine}; {meta.label} is {theirs}")
 
 
 def _count(ref, key, least):

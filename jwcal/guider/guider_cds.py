@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from jwcal.core.errors import DataError, ReferenceFileError
+from jwcal.core.errors import DataError, InputError, ReferenceFileError
 from jwcal.core.step import Ref, step
 
 # Reads averaged at either end of a fine-guidance integration.
@@ -46,8 +46,9 @@ def guider_cds(tile, refs, p):
     reads, twice squared) and Poisson variance (GAIN reference, e-/DN; never negative), per group time.
     DQ is the image of flags of the mask.  NaN stays NaN.
 
-    Errors: exit 6 when the exposure has fewer groups or integrations than its mode is made of; exit 4 when a
-    reference does not cover the frame (an ID stack takes the mean of such a reference).
+    Errors: exit 3 when READPATT is of another mode than EXP_TYPE; exit 6 when the exposure has fewer
+    groups or integrations than its mode is made of; exit 4 when a reference does not cover the frame (an
+    ID stack takes the mean of such a reference).
 
     Source: calibration pipeline of the observatory, package ``jwst`` 3.0.
     """
@@ -74,6 +75,12 @@ def _(exposure, refs, p):
     nint, ngroup = exposure.shape[:2]
     fine = kind == "FGS_FINEGUIDE"
     identify = kind.startswith("FGS_ID")
+    mode = "ID" if identify else kind.removeprefix("FGS_")
+    said = str(exposure.meta.get("READPATT") or mode).strip().upper()
+    if said != mode:
+        raise InputError(
+            f"{exposure.label}: READPATT {said} is not that of EXP_TYPE {kind}, {mode}; one of the two is wrong"
+        )
     groups, ints = (2 * FINE_READS if fine else 2), (2 if identify else 1)
     if (ngroup < groups if fine else ngroup != groups) or nint < ints:
         raise DataError(

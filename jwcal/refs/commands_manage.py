@@ -98,18 +98,13 @@ def certify_command(files, cache, context, against, picture, strict, overwrite, 
 def _draw(new, old, picture, overwrite):
     from jwcal.analysis.png import encode_png
     from jwcal.analysis.refpicture import compare_picture
-    from jwcal.core.errors import OutputError, UsageError
+    from jwcal.core.errors import UsageError
+    from jwcal.core.whole import write_whole
 
     if old is None:
         raise UsageError("--picture needs a file to compare with: give --against, or --context")
     rgb, title = compare_picture(new, str(old))
-    try:
-        with open(picture, "wb" if overwrite else "xb") as out:
-            out.write(encode_png(rgb, {"Title": title}))
-    except FileExistsError:
-        raise OutputError(f"{picture}: exists already; --overwrite replaces it") from None
-    except OSError as exc:
-        raise OutputError(f"{picture}: cannot be written: {exc.strerror}") from None
+    write_whole(picture, encode_png(rgb, {"Title": title}), overwrite)
 
 
 @click.command("deliver", context_settings=SETTINGS)

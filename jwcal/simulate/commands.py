@@ -154,7 +154,8 @@ def _report(out, case, seconds):
         click.echo(f"  {name}")
     click.echo(f"  {case['truth']}  {case['crs']} pixels hit, {case['saturated']} saturated")
     if case["refs"]:
-        click.echo(f"  refs/  {' '.join(case['refs'])}")
+        folder = next(iter(case["refs"].values())).rpartition("/")[0]
+        click.echo(f"  {folder}/  {' '.join(case['refs'])}")
 
 
 @click.command("score", context_settings=_SETTINGS)

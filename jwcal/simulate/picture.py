@@ -206,16 +206,8 @@ def write_picture(path, results, overwrite=False):
     OutputError
         If the file exists or cannot be written.
     """
-    from pathlib import Path
-
     from jwcal.analysis.png import encode_png
-    from jwcal.core.errors import OutputError
+    from jwcal.core.whole import write_whole
 
     data = encode_png(np.concatenate([draw(result) for result in results]), {"Title": "jwcal sim score"})
-    try:
-        with Path(path).open("wb" if overwrite else "xb") as f:
-            f.write(data)
-    except FileExistsError:
-        raise OutputError(f"{path}: exists already; --overwrite replaces it") from None
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot write: {exc.strerror}") from None
+    write_whole(path, data, overwrite)

@@ -21,7 +21,9 @@ def decode(data):
         assert struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0] == zlib.crc32(kind + part)
         if kind == b"IHDR":
             nx, ny, *rest = struct.unpack(">IIBBBBB", part)
-            assert rest == [8, 2, 0, 0, 0]
+            assert rest in ([8, 2, 0, 0, 0], [8, 3, 0, 0, 0])
+        elif kind == b"PLTE":
+            palette = np.frombuffer(part, np.uint8).reshape(-1, 3)
         elif kind == b"IDAT":
             body += part
         elif kind == b"tEXt":
@@ -29,16 +31,25 @@ def decode(data):
             text[key.decode()] = value.decode("latin-1")
         at += 12 + size
     assert kind == b"IEND"
-    rows = np.frombuffer(zlib.decompress(body), np.uint8).reshape(ny, 1 + 3 * nx)
+    rows = np.frombuffer(zlib.decompress(body), np.uint8).reshape(ny, -1)
     assert (rows[:, 0] == 0).all()
+    if rest[1] == 3:
+        return palette[rows[:, 1:].reshape(ny, nx)], text
     return rows[:, 1:].reshape(ny, nx, 3), text
 
 
-def test_png_round_trip():
-    rgb = np.random.default_rng(1).integers(0, 256, (13, 7, 3), dtype=np.uint8)
+@pytest.mark.parametrize("shape", [(13, 7), (16, 16), (1, 257), (40, 30)])
+def test_png_round_trip(shape):
+    """With a list of colours, and without one where there are more than 256."""
+    rgb = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
     back, text = decode(encode_png(rgb, {"Title": "a picture"}))
     assert np.array_equal(back, rgb)
     assert text == {"Title": "a picture"}
+
+
+def test_png_of_few_colours_is_small():
+    gray = np.random.default_rng(1).integers(0, 255, (200, 200, 1), dtype=np.uint8)
+    assert len(encode_png(np.repeat(gray, 3, axis=2))) < 1.05 * gray.size
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 4), (0, 4, 3)])

@@ -75,6 +75,27 @@ def test_page(rate, invoke, tmp_path):
     assert invoke("qa", rate, "--html", page, "--overwrite").code == done.code
 
 
+def test_page_of_many_begins_with_the_worst(rate, invoke, tmp_path):
+    names = metrics(invoke("qa", rate, "--json"))[1]
+    wide = "".join(
+        f"[{m}]\nfail = [-inf, inf]\n" + "warn = [-inf, inf]\n" * (m != "noise_ratio") for m in names
+    )
+    rules = limits(tmp_path / "l.toml", wide.replace("[noise_ratio]", "[noise_ratio]\nwarn = [100, 200]"))
+    invoke("qa", rate, "--html", tmp_path / "one.html")
+    assert "href" not in (tmp_path / "one.html").read_text()
+    done = invoke("qa", rate, tmp_path / "none.fits", "--html", tmp_path / "p.html", *rules)
+    assert done.code == 3
+    text = (tmp_path / "p.html").read_text()
+    table = text[text.index("<table>") : text.index("</table>")]
+    failed, warned = table.index('href="#product1"'), table.index('href="#product0"')
+    assert failed < warned
+    assert "no such file" in table[failed:warned]
+    assert "noise_ratio" in table[warned:]
+    assert "(100 to 200)" in table[warned:]
+    assert 'id="product0"' in text
+    assert 'id="product1"' in text
+
+
 def test_files_that_cannot_be_judged(rate, exposure, invoke, tmp_path):
     done = invoke("qa", exposure.uncal)
     assert done.code == 3

@@ -47,6 +47,7 @@ def test_show_every_step(invoke, name):
     assert [p["name"] for p in facts["parameters"]] == [p.name for p in step.params]
     assert [r["kind"] for r in facts["references"]] == [r.kind for r in step.refs]
     text = invoke("steps", "show", name).out.decode()
+    assert invoke("steps", name).out.decode() == text
     for p in step.params:
         assert f"--{p.option}" in text
     for r in step.refs:

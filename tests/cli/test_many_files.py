@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.cli.test_bad_input import edit, keyword, pixels, refuse, snapshot
+from tests.cli.spoil import edit, keyword, pixels, refuse, snapshot
 from tests.cli.test_user_steps import same
 from tests.conftest import PROGRAM
 

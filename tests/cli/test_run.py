@@ -15,7 +15,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from tests.cli.test_bad_input import edit, keyword, pixels, refuse, snapshot
+from tests.cli.spoil import edit, keyword, pixels, refuse, snapshot
 from tests.cli.test_user_steps import STEPS, provenance, same
 from tests.conftest import make_exposure
 
@@ -575,3 +575,19 @@ def test_python_refuses_what_the_command_refuses(exposure, tmp_path):
         jwcal.run("detector1", str(exposure.uncal), refs=refs, params={"jmp": {"skip": True}})
     with pytest.raises(UsageError, match="is read by this run"):
         jwcal.run("detector1", str(exposure.uncal), refs=refs, output=str(exposure.uncal), overwrite=True)
+
+
+def test_step_that_does_nothing_says_so_where_it_was_asked_for(exposure, invoke, tmp_path):
+    def said(*args):
+        done = invoke(*args, "-o", tmp_path / "y.fits", "--overwrite")
+        assert done.code == 0
+        return done.err
+
+    assert "ipc: skipped, off by default" in said("ipc", *exposure.args)
+    assert said("ipc", *exposure.args, "--skip") == ""
+    assert "emicorr: skipped, does not apply to NIRCAM" in said("emicorr", *exposure.args, "--no-skip")
+    assert said("reset", *exposure.args) == ""
+    assert said("run", "detector1", *exposure.args) == ""
+    wanted = ("--set", "ipc.skip=false")
+    assert "no IPC reference" in said("run", "detector1", *exposure.args, *wanted)
+    assert "emicorr" not in said("run", "detector1", *exposure.args, "--recipe", "optimal")

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.cli.test_bad_input import pixels, refuse
+from tests.cli.spoil import pixels, refuse
 
 STEPS = '''
 """Steps for the tests."""
@@ -395,8 +395,19 @@ def test_program_as_a_step(plain, exposure, invoke, tmp_path):
 
 
 def test_program_that_changes_nothing(plain, exposure, invoke, tmp_path):
-    done = invoke("run", pipeline(tmp_path, ["cat"]), *exposure.args, "-o", tmp_path / "a.fits")
-    assert done.code == 0, done.err
+    for pipe, name in ((pipeline(tmp_path, ["cat"]), "a"), ("detector1", "b")):
+        done = invoke(
+            "run",
+            pipe,
+            *exposure.args,
+            "-o",
+            tmp_path / f"{name}.fits",
+            "--fitopt",
+            tmp_path / f"{name}_fitopt.fits",
+        )
+        assert done.code == 0, done.err
+    done = invoke("diff", tmp_path / "a_fitopt.fits", tmp_path / "b_fitopt.fits")
+    assert done.code == 0, done.out
     assert same(pixels(tmp_path / "a.fits"), plain)
 
 

@@ -108,3 +108,10 @@ def test_dark_without_groups_is_refused(ramp, reference):
     path = reference("dark", keys=RAPID, SCI=np.ones((1, 1)))
     with pytest.raises(ReferenceFileError, match="groups, rows"):
         dark_current(ramp([1]), refs={"dark": path})
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [("NRSRAPID", "NRSIRS2RAPID"), ("NRSIRS2", "NRS")])
+def test_dark_of_the_other_readout_is_refused(run, mine, theirs):
+    with pytest.raises(ReferenceFileError, match=f"READPATT {mine}"):
+        run(1, 1, frames(1), keys={**RAPID, "READPATT": mine}, READPATT=theirs)
+    run(1, 1, frames(1), keys={**RAPID, "READPATT": "ANY"}, READPATT=theirs)

@@ -29,6 +29,18 @@ def test_last_less_first(kind, guide, refs):
     assert out.meta["S_GUICDS"] == "COMPLETE"
 
 
+@pytest.mark.parametrize(
+    ("kind", "pattern"),
+    [("FGS_TRACK", "ACQ1"), ("FGS_ACQ1", "ID"), ("FGS_ID-STACK", "ACQ2"), ("FGS_ACQ2", "TRACK")],
+)
+def test_header_of_another_mode_is_refused(kind, pattern, guide, refs):
+    ramps = levels([10, 30], [10, 4])
+    with pytest.raises(InputError, match=f"READPATT {pattern} is not that of EXP_TYPE {kind}"):
+        guider_cds(guide(ramps, kind, READPATT=pattern), refs=refs())
+    mode = "ID" if kind.startswith("FGS_ID") else kind.removeprefix("FGS_")
+    guider_cds(guide(ramps, kind, READPATT=mode), refs=refs())
+
+
 def test_fine_guiding_averages_four_reads(guide, refs):
     out = guider_cds(guide(levels([0, 2, 4, 6, 50, 10, 12, 14, 16]), "FGS_FINEGUIDE"), refs=refs())
     assert np.all(out["SCI"] == (13 - 3) / 2)

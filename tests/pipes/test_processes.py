@@ -1,4 +1,4 @@
-"""Real processes: pipes, signals, full disks and races."""
+"""Real processes: pipes, full disks and races."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import resource
 import shlex
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -113,48 +112,6 @@ def test_failed_upstream_command(exposure, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_leaves_nothing(number, tmp_path):
-    big = make_exposure(tmp_path / "in", shape=(1024, 1024), ngroup=8, nint=2)
-    before = big.uncal.read_bytes()
-    out = tmp_path / "out"
-    out.mkdir()
-    args = [
-        "run",
-        "detector1",
-        *big.args,
-        "-o",
-        str(out / "y_rate.fits"),
-        "--rateints",
-        str(out / "y_rateints.fits"),
-    ]
-    caught = 0
-    # Between a process that has not begun to listen and one that is done.
-    early, late = 0.0, 1.5
-    for share in (0.5, 0.5, 0.5, 0.5, 0.4, 0.6, 0.3, 0.7, 0.5, 0.5, 0.5, 0.5):
-        wait = early + share * (late - early)
-        process = subprocess.Popen([*PROGRAM, *args, "--overwrite"], stderr=subprocess.PIPE)
-        time.sleep(wait)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-        assert b"Traceback" not in err or process.returncode == -number
-        assert process.returncode in {0, 143, 130, -number}
-        # A signal that comes while the process is on its way out finds its work done.
-        made = sorted(os.listdir(out))
-        assert made in ([], ["y_rate.fits", "y_rateints.fits"]), f"after {wait} s"
-        if process.returncode == 0:
-            late = wait
-        elif process.returncode < 0:
-            early = wait
-        else:
-            caught += 1
-            if caught == 3:
-                break
-    # A fast machine may be done before it listens; what counts is that nothing half-made is left.
-    assert caught or late - early < 0.3
-    assert big.uncal.read_bytes() == before
-
-
 def test_two_processes_write_the_same_output(exposure, tmp_path):
     target = tmp_path / "y_rate.fits"
     command = [*PROGRAM, "run", "detector1", *exposure.args, "-o", str(target)]
@@ -246,17 +203,30 @@ def test_full_disk(full_disk, tmp_path, jwcal):
     assert os.listdir(full_disk) == []
 
 
-def test_full_disk_at_the_end_of_a_pipe(exposure, jwcal):
+@pytest.mark.parametrize("command", ["dq-init", "info", "history", "preview", "steps", "--help"])
+def test_full_disk_at_the_end_of_a_pipe(command, exposure):
+    more = {"dq-init": exposure.args, "steps": [], "--help": []}.get(command, [str(exposure.uncal)])
     with open("/dev/full", "wb") as sink:
         done = subprocess.run(
-            [*PROGRAM, "dq-init", *exposure.args],
-            stdout=sink,
-            stderr=subprocess.PIPE,
-            check=False,
-            timeout=60,
+            [*PROGRAM, command, *more], stdout=sink, stderr=subprocess.PIPE, check=False, timeout=60
         )
     assert done.returncode == 5, done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("command", ["preview -o", "qa --html"])
+def test_file_size_limit_of_a_picture(command, exposure, jwcal, tmp_path):
+    def restrict():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    rate = tmp_path / "x_rate.fits"
+    assert jwcal("run", "detector1", *exposure.args, "-o", rate).code == 0
+    out = tmp_path / "out"
+    out.mkdir()
+    name, option = command.split()
+    done = jwcal(name, rate, option, out / "page", preexec_fn=restrict)
+    assert (done.code, done.err) == (5, f"jwcal {name}: {out}/page: cannot write: File too large\n")
+    assert os.listdir(out) == []
 
 
 def test_terminal_is_refused_as_output(exposure):

@@ -5,13 +5,16 @@ For every detector it holds the pixels whose window is open (``rows``, ``cols``)
 package writes it.
 """
 
+import contextlib
 import logging
 import os
 from pathlib import Path
 
 import numpy as np
 
-from jwcal.core.errors import InputError, OutputError
+from jwcal.core.asdf_file import AsdfFile
+from jwcal.core.errors import InputError
+from jwcal.core.whole import Complete, asdf_writer
 
 log = logging.getLogger(__name__)
 
@@ -64,22 +67,27 @@ def read_map(path, detector, length, shape):
 
 
 def _load(path):
-    import asdf
-
-    try:
-        with asdf.open(path, lazy_load=False, memmap=False) as file:
-            return {k: v for k, v in file.tree.items() if k not in ("asdf_library", "history")}
-    except (OSError, ValueError, RuntimeError) as exc:
-        raise InputError(f"{path}: not an ASDF file: {' '.join(str(exc).split())}") from None
+    tree = {k: v for k, v in AsdfFile(path).tree.items() if k not in ("asdf_library", "history")}
+    if not all(isinstance(entry, dict) and "vals" in entry for entry in tree.values()):
+        raise InputError(f"{path}: is not a persistence map")
+    return tree
 
 
-def write_map(path, detector, length, ends, filename):
-    """Put the open windows of a detector in a map, beside those of other detectors.
+def map_path(path):
+    """Name under which a map is written: the suffix becomes ``.asdf``."""
+    return Path(path).with_suffix(".asdf")
+
+
+class MapUpdate:
+    """The open windows of a detector for a map, beside those of other detectors that are there.
+
+    A map is kept up by many runs, of several detectors at the same time; so a file that exists is not
+    replaced but added to, without asking, and what others have added meanwhile is kept.
 
     Parameters
     ----------
     path : str
-        ASDF file; the suffix becomes ``.asdf``.
+        ASDF file; see `map_path`.
     detector : str
         Name of the detector.
     length : float
@@ -94,18 +102,52 @@ def write_map(path, detector, length, ends, filename):
     InputError, OutputError
         If a file is there that is no map, or none can be written.
     """
-    import asdf
 
-    target = Path(path).with_suffix(".asdf")
-    tree = _load(target) if target.exists() else {}
-    rows, columns = np.nonzero(ends)
-    tree[detector] = {
-        "filename": filename, "rows": rows, "cols": columns, "vals": ends[rows, columns], "pers_time": length,
-    }  # fmt: skip
-    part = target.with_name(f".{target.name}.{os.getpid()}")
+    def __init__(self, path, detector, length, ends, filename):
+        self.path = map_path(path)
+        self.detector = detector
+        rows, columns = np.nonzero(ends)
+        self.entry = {
+            "filename": filename, "rows": rows, "cols": columns, "vals": ends[rows, columns], "pers_time": length,
+        }  # fmt: skip
+        self._begin()
+
+    def _begin(self):
+        self.seen = self._state()
+        tree = _load(self.path) if self.seen else {}
+        tree[self.detector] = self.entry
+        self.file = Complete(str(self.path), overwrite=True, write=asdf_writer(self.path, tree))
+
+    def _state(self):
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def commit(self):
+        """Give the map its name; added to anew if another run has been faster."""
+        with _alone(self.path.parent):
+            if self._state() != self.seen:
+                self.abort()
+                self._begin()
+            self.file.commit()
+
+    def abort(self):
+        """Leave the map as it is."""
+        self.file.abort()
+
+
+@contextlib.contextmanager
+def _alone(folder):
+    """Keep other runs from giving a map of a folder its name."""
+    import fcntl
+
+    fd = os.open(folder, os.O_RDONLY)
     try:
-        asdf.AsdfFile(tree).write_to(part)
-        os.replace(part, target)
-    except OSError as exc:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{target}: {exc.strerror or exc}") from None
+        # Some network file systems have no locks for folders.
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,10 +1,13 @@
 """Trap families of a detector: reading and writing them, and fitting them to ramps."""
 
-from importlib.resources import files
+import tomllib
 
 import numpy as np
 
-from jwcal.core.errors import OutputError, UsageError
+from jwcal.core.errors import UsageError
+from jwcal.core.packaged import text_of
+from jwcal.core.toml_file import read_user_toml
+from jwcal.core.whole import Complete
 from jwcal.kernels.persistence import Traps
 
 FIELDS = ("release", "capture", "amplitude", "threshold")
@@ -37,19 +40,11 @@ def read_model(path, instrument, detector):
     UsageError
         If there are none, or they are not valid.
     """
-    import tomllib
-
     name = path or "the persistence model of the package"
-    try:
-        if path is None:
-            tree = tomllib.loads(files("jwcal.data").joinpath("persistence.toml").read_text())
-        else:
-            with open(path, "rb") as stream:
-                tree = tomllib.load(stream)
-    except OSError as exc:
-        raise UsageError(f"{path}: {exc.strerror or exc}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"{path}: not a persistence model in TOML: {exc}") from None
+    if path is None:
+        tree = tomllib.loads(text_of("data", "persistence.toml"))
+    else:
+        tree = read_user_toml(path, "a persistence model")
     table: dict | None = tree
     if "family" not in tree:
         own = tree.get(instrument, tree.get("HAWAII") if instrument != "MIRI" else None)
@@ -72,13 +67,15 @@ def read_model(path, instrument, detector):
     return Traps(full_well, release, capture, amplitude, tuple(t * full_well for t in threshold))
 
 
-def write_model(path, model, scale, label):
+def write_model(path, overwrite, model, scale, label):
     """Write trap families as a TOML file.
 
     Parameters
     ----------
     path : str
-        File; one that exists is replaced.
+        File.
+    overwrite : bool
+        Replace an existing file.
     model : Traps
         Families.
     scale : sequence of float
@@ -86,10 +83,15 @@ def write_model(path, model, scale, label):
     label : str
         What they were fitted to.
 
+    Returns
+    -------
+    jwcal.core.whole.Complete
+        The file, which waits for its name.
+
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If it exists and may not be replaced, or cannot be written.
     """
     lines = [f"# Fitted to {label}", f"full_well = {model.full_well!r}", "family = ["]
     for k in range(len(model)):
@@ -99,11 +101,8 @@ def write_model(path, model, scale, label):
         )  # fmt: skip
         row = ", ".join(f"{n} = {float(v):.6g}" for n, v in zip(FIELDS, values, strict=True))
         lines.append(f"    {{ {row} }},")
-    try:
-        with open(path, "w", encoding="utf-8") as stream:
-            stream.write("\n".join([*lines, "]", ""]))
-    except OSError as exc:
-        raise OutputError(f"{path}: {exc.strerror or exc}") from None
+    text = "\n".join([*lines, "]", ""])
+    return Complete(path, overwrite, lambda file: file.write(text.encode()))
 
 
 def sums(sci, gdq, bad, gain, noise, released, full_well, blank):

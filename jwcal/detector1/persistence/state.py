@@ -5,12 +5,11 @@ It lets the next exposure start where one ended, without another look at the exp
 constants, seconds), ``exposure`` and ``traps`` (family, row, column; electrons).
 """
 
-import os
-from pathlib import Path
-
 import numpy as np
 
-from jwcal.core.errors import InputError, OutputError
+from jwcal.core.asdf_file import AsdfFile
+from jwcal.core.errors import InputError
+from jwcal.core.whole import Complete, asdf_writer
 
 
 def read_state(path, exposure, model, start, slack):
@@ -41,15 +40,7 @@ def read_state(path, exposure, model, start, slack):
     InputError
         If the file is missing, no such state, of another detector or model, or later than the exposure.
     """
-    import asdf
-
-    try:
-        with asdf.open(path, lazy_load=False, memmap=False) as file:
-            tree = dict(file.tree)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file (trapped charge)") from None
-    except (OSError, ValueError, RuntimeError) as exc:
-        raise InputError(f"{path}: not an ASDF file: {' '.join(str(exc).split())}") from None
+    tree = AsdfFile(path).tree
     try:
         detector, time = tree["detector"], float(tree["time"])
         (y, x), release = (int(v) for v in tree["origin"]), tuple(float(v) for v in tree["release"])
@@ -75,13 +66,15 @@ def read_state(path, exposure, model, start, slack):
     return out, time
 
 
-def write_state(path, exposure, model, traps, time):
+def write_state(path, overwrite, exposure, model, traps, time):
     """Write trapped charge.
 
     Parameters
     ----------
     path : str
-        ASDF file; one that exists is replaced.
+        ASDF file.
+    overwrite : bool
+        Replace an existing file.
     exposure : Exposure
         The exposure that ended.
     model : jwcal.kernels.persistence.Traps
@@ -91,23 +84,19 @@ def write_state(path, exposure, model, traps, time):
     time : float
         End of the exposure, seconds since 1970.
 
+    Returns
+    -------
+    jwcal.core.whole.Complete
+        The file, which waits for its name.
+
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If it exists and may not be replaced, or cannot be written.
     """
-    import asdf
-
     tree = {
         "detector": exposure.meta["DETECTOR"], "time": float(time), "origin": [int(v) for v in exposure.substrt],
         "release": [float(v) for v in model.release], "traps": traps,
         "exposure": str(exposure.meta.get("FILENAME", exposure.label)),
     }  # fmt: skip
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        asdf.AsdfFile(tree).write_to(part, all_array_compression="zlib")
-        os.replace(part, target)
-    except OSError as exc:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{target}: {exc.strerror or exc}") from None
+    return Complete(path, overwrite, asdf_writer(path, tree, all_array_compression="zlib"))

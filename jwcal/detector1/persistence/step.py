@@ -6,15 +6,17 @@ SPIE 7021, 70210J; Leisenring et al. 2016, SPIE 9915, 99152N.
 """
 
 import logging
+import os
 from types import SimpleNamespace
 
 import numpy as np
 
+from jwcal.core.asdf_file import require_asdf
 from jwcal.core.dq import DQ
-from jwcal.core.errors import ReferenceFileError, UsageError
+from jwcal.core.errors import OutputError, ReferenceFileError, UsageError
 from jwcal.core.step import Param, Ref, step
 from jwcal.detector1.persistence.history import SLACK, carry, clock, find_history, first_read
-from jwcal.detector1.persistence.map import read_map, write_map
+from jwcal.detector1.persistence.map import MapUpdate, map_path, read_map
 from jwcal.detector1.persistence.model import read_model, solve, sums, write_model
 from jwcal.detector1.persistence.state import read_state, write_state
 from jwcal.kernels.persistence import fill_traps, flag_windows, release_traps
@@ -42,7 +44,7 @@ USUAL_NOISE = 10.0
         Param("persistence_time", int, None, "Time to flag after saturation.", unit="s", min=1),
         Param("dn_threshold", float, None, "A signal above this opens a window too.", unit="DN"),
         Param("persistence_array_file", str, None, "ASDF map of the windows open before this exposure."),
-        Param("save_persistence", str, None, "ASDF file for the windows open after it."),
+        Param("save_persistence", str, None, "ASDF map to put the windows open after it into."),
         Param("persistence_dnu", bool, False, "Flag the windows DO_NOT_USE too."),
         Param("history", str, None, "Earlier exposures: a folder, or files separated by commas, old to new."),
         Param("traps_file", str, None, "ASDF file of the charge trapped at the end of an earlier exposure."),
@@ -79,7 +81,7 @@ def persistence(tile, refs, p):
 
     Off unless asked for (``skip = false``).  Errors: exit 2 without anything to do or for a model
     that is not valid, 3 for a history that is missing, of another detector or not in order of time,
-    4 without GAIN for the correction.
+    4 without GAIN for the correction, 5 for a file that is there already; the map is added to.
     """
     plan = tile.plan
     y0, y1, x0, x1 = tile.box
@@ -154,6 +156,7 @@ def _(exposure, refs, p):
         raise UsageError("persistence: a map of windows needs persistence_time")
     if not corrects and (p.fit != "none" or p.save_model or p.save_traps):
         raise UsageError("persistence: fit, save_model and save_traps need history or traps_file")
+    _refuse_outputs(p, exposure)
     meta = exposure.meta
     plan = SimpleNamespace(
         ends=None, traps=None, measures=False, group_time=meta["TGROUP"], first=first_read(meta)
@@ -171,6 +174,33 @@ def _(exposure, refs, p):
     if corrects:
         _follow(plan, exposure, refs, p)
     return plan
+
+
+def _goes_on(p):
+    """Whether the charge goes back to the file it came from, which asks for its replacement."""
+    return p.traps_file is not None and os.path.realpath(p.save_traps) == os.path.realpath(p.traps_file)
+
+
+def _refuse_outputs(p, exposure):
+    """Refuse files that could not be written in the end, or are read, before any work."""
+    reads = [exposure.label, *(p.history or "").split(",")]
+    overwrite = exposure.beside.overwrite
+    for path, replace in (
+        (p.save_persistence and str(map_path(p.save_persistence)), True),
+        (p.save_traps, p.save_traps and _goes_on(p)),
+        (p.save_model, False),
+    ):
+        if not path:
+            continue
+        if path != p.save_model:
+            require_asdf(path)
+        if os.path.lexists(path) and not (replace or overwrite):
+            raise OutputError(f"{path}: exists already; --overwrite replaces it")
+        if any(os.path.realpath(path) == os.path.realpath(name.strip()) for name in reads):
+            raise UsageError(f"{path}: is read by this run; give the output another name")
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise OutputError(f"{path}: the folder {folder} does not exist")
 
 
 def _group_times(starts, ngroup, step):
@@ -259,11 +289,18 @@ def _(measured, exposure, plan, p):
 
 @persistence.finish
 def _(exposure, counts, plan, p):
+    beside = exposure.beside
     if p.save_persistence:
         name = exposure.meta.get("FILENAME", exposure.label)
-        write_map(p.save_persistence, exposure.meta["DETECTOR"], p.persistence_time, plan.ends_after, name)
+        update = MapUpdate(
+            p.save_persistence, exposure.meta["DETECTOR"], p.persistence_time, plan.ends_after, name
+        )
+        beside.waiting.append(update)
     if p.save_traps:
         end = plan.starts[-1] + plan.first + (exposure.shape[1] - 1) * plan.group_time
-        write_state(p.save_traps, exposure, plan.model, plan.traps_after, end)
+        replace = beside.overwrite or _goes_on(p)
+        beside.waiting.append(write_state(p.save_traps, replace, exposure, plan.model, plan.traps_after, end))
     if p.save_model:
-        write_model(p.save_model, plan.model, plan.scale, exposure.label)
+        beside.waiting.append(
+            write_model(p.save_model, beside.overwrite, plan.model, plan.scale, exposure.label)
+        )

@@ -256,7 +256,7 @@ def test_files_beside_the_product(ramp, refs, tmp_path, monkeypatch):
     ],
 )
 def test_files_are_not_replaced_silently(ramp, refs, tmp_path, monkeypatch, method, wanted, suffix):
-    from jwcal.kernels import flicker
+    from jwcal.kernels import flicker, flicker_scene
 
     monkeypatch.chdir(tmp_path)
     _, noisy, _ = truth()
@@ -264,7 +264,7 @@ def test_files_are_not_replaced_silently(ramp, refs, tmp_path, monkeypatch, meth
     path.write_text("precious")
     # Refused before any work is done.
     monkeypatch.setattr(flicker, "difference", None)
-    monkeypatch.setattr(flicker, "line_scene", None)
+    monkeypatch.setattr(flicker_scene, "line_scene", None)
     with pytest.raises(OutputError, match=f"{path.name}: exists already"):
         clean_flicker_noise(ramp(noisy, **KEYS), refs=refs(), skip=False, fit_method=method, **{wanted: True})
     assert path.read_text() == "precious"

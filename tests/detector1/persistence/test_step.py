@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jwcal.core.errors import InputError, ReferenceFileError, UsageError
-from jwcal.detector1.persistence.map import read_map, write_map
+from jwcal.core.errors import InputError, OutputError, ReferenceFileError, UsageError
+from jwcal.detector1.persistence.map import MapUpdate, read_map
 from jwcal.detector1.persistence.model import read_model, solve, write_model
 from jwcal.detector1.persistence.step import persistence
 from jwcal.kernels.persistence import Traps
@@ -127,8 +127,11 @@ def test_the_map_keeps_other_detectors(tmp_path):
     path = str(tmp_path / "map.asdf")
     ends = np.zeros((3, 4))
     ends[1, 2] = 5.5e9
-    write_map(path, "NRCA1", 10, ends, "a.fits")
-    write_map(path, "NRCA2", 20, 2 * ends, "b.fits")
+    for update in (
+        MapUpdate(path, "NRCA1", 10, ends, "a.fits"),
+        MapUpdate(path, "NRCA2", 20, 2 * ends, "b.fits"),
+    ):
+        update.commit()
     np.testing.assert_array_equal(read_map(path, "NRCA1", 10, (3, 4)), ends)
     np.testing.assert_array_equal(read_map(path, "NRCA2", 20, (3, 4)), 2 * ends)
     assert not read_map(path, "NRCB1", 20, (3, 4)).any()
@@ -137,6 +140,37 @@ def test_the_map_keeps_other_detectors(tmp_path):
     (tmp_path / "bad.asdf").write_text("nothing")
     with pytest.raises(InputError, match="ASDF"):
         read_map(str(tmp_path / "bad.asdf"), "NRCA1", 10, (3, 4))
+
+
+def test_the_map_keeps_what_another_run_adds_meanwhile(tmp_path):
+    path = str(tmp_path / "map.asdf")
+    ends = np.zeros((3, 4))
+    ends[1, 2] = 5.5e9
+    MapUpdate(path, "NRCA1", 10, ends, "a.fits").commit()
+    slow = MapUpdate(path, "NRCA2", 10, ends, "b.fits")
+    MapUpdate(path, "NRCA3", 10, ends, "c.fits").commit()
+    slow.commit()
+    for detector in ("NRCA1", "NRCA2", "NRCA3"):
+        np.testing.assert_array_equal(read_map(path, detector, 10, (3, 4)), ends)
+    assert [p.name for p in tmp_path.iterdir()] == ["map.asdf"]
+
+
+def test_the_map_is_left_alone_when_a_run_fails(ramp, tmp_path):
+    path = tmp_path / "map.asdf"
+    sci, gdq = lines(scene(1))
+    e = ramp(sci, groupdq=gdq, **at(0))
+    options = {"skip": False, "persistence_time": 200, "save_persistence": str(path)}
+    with pytest.raises(OutputError, match="does not exist"):
+        persistence(e, **(options | {"save_persistence": str(tmp_path / "none" / "map.asdf")}))
+    persistence(e, **options)
+    before = path.read_bytes()
+    MapUpdate(str(path), "NRCA1", 10, np.zeros((3, 4)), "a.fits").abort()
+    assert path.read_bytes() == before
+    other_file = tmp_path / "state.asdf"
+    pytest.importorskip("asdf").AsdfFile({"detector": "NRCA1"}).write_to(other_file)
+    with pytest.raises(InputError, match="is not a persistence map"):
+        persistence(e, **(options | {"save_persistence": str(other_file)}))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.asdf", "state.asdf"]
 
 
 def test_integrations_of_a_segment_have_their_own_times(ramp):
@@ -233,7 +267,7 @@ def test_a_fit_without_information_changes_nothing():
 def test_models_are_read_as_written(tmp_path):
     before = Traps(5e4, (10.0, 100.0), (1.0, 0.0), (1e-3, 2e-3), (0.0, 2.5e4))
     path = str(tmp_path / "m.toml")
-    write_model(path, before, (1.0, 0.5), "x")
+    write_model(path, False, before, (1.0, 0.5), "x").commit()
     after = read_model(path, "MIRI", "MIRIMAGE")
     assert after == Traps(5e4, (10.0, 100.0), (1.0, 0.0), (1e-3, 1e-3), (0.0, 2.5e4))
 
@@ -337,6 +371,62 @@ def test_trapped_charge_takes_the_place_of_the_history(ramp, refs, model, histor
     np.testing.assert_array_equal(both, b)
 
 
+def test_trapped_charge_is_not_replaced_unasked(ramp, refs, model, history, tmp_path):
+    *_, paths = history
+    state = tmp_path / "traps.asdf"
+    dark = np.zeros((1, 6, NY, NX), np.float32)
+    options = {"refs": refs, "skip": False, "model": model, "save_traps": str(state)}
+    persistence(ramp(dark, **at(200)), history=",".join(paths), **options)
+    first = state.read_bytes()
+    with pytest.raises(OutputError, match="--overwrite"):
+        persistence(ramp(dark, **at(200)), history=",".join(paths), **options)
+    assert state.read_bytes() == first
+    # The file that is carried from exposure to exposure.
+    persistence(ramp(dark, **at(300)), traps_file=str(state), **options)
+    assert state.read_bytes() != first
+    with pytest.raises(UsageError, match="is read by this run"):
+        persistence(
+            ramp(dark, **at(200)),
+            history=",".join(paths),
+            **(options | {"save_traps": paths[0], "traps_file": paths[0]}),
+        )
+    families = tmp_path / "families.toml"
+    families.write_text("mine")
+    with pytest.raises(OutputError, match="--overwrite"):
+        persistence(ramp(dark, **at(400)), save_model=str(families), traps_file=str(state), **options)
+    assert families.read_text() == "mine"
+
+
+LATE = """
+from jwcal.core.step import step
+
+
+@step("late", stage="detector1", takes="ramp", gives="ramp", changes=("SCI",))
+def late(tile, refs, p):
+    \"\"\"Fail after all pixels.\"\"\"
+
+
+@late.finish
+def _(exposure, counts, plan, p):
+    raise ValueError
+"""
+
+
+def test_files_of_a_run_appear_together(exposure, invoke, tmp_path):
+    """The map waits for the products, and is not there when they fail."""
+    (tmp_path / "late.py").write_text(LATE)
+    out = tmp_path / "out"
+    out.mkdir()
+    command = ("run", "detector1", *exposure.args, "-o", out / "y_rate.fits", "--set", "persistence.skip=false",
+               "--set", "persistence.persistence_time=100", "--set",
+               f"persistence.save_persistence={out}/map.asdf")  # fmt: skip
+    done = invoke(*command, "--after", f"jump={tmp_path}/late.py:late")
+    assert done.code == 1
+    assert list(out.iterdir()) == []
+    assert invoke(*command).code == 0
+    assert sorted(p.name for p in out.iterdir()) == ["map.asdf", "y_rate.fits"]
+
+
 def test_trapped_charge_that_cannot_be_used(ramp, refs, model, history, tmp_path):
     *_, paths = history
     state = str(tmp_path / "traps.asdf")
@@ -353,9 +443,9 @@ def test_trapped_charge_that_cannot_be_used(ramp, refs, model, history, tmp_path
             traps_file=state,
             **(options | {"refs": other(refs)}),
         )
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="No such file"):
         persistence(ramp(dark, **at(300)), traps_file=str(tmp_path / "none.asdf"), **options)
-    write_map(str(tmp_path / "map.asdf"), "NRCA1", 10, np.zeros((NY, NX)), "x")
+    MapUpdate(str(tmp_path / "map.asdf"), "NRCA1", 10, np.zeros((NY, NX)), "x").commit()
     with pytest.raises(InputError, match="not the trapped charge"):
         persistence(ramp(dark, **at(300)), traps_file=str(tmp_path / "map.asdf"), **options)
 

@@ -98,15 +98,22 @@ def test_one_group_is_left_to_least_squares(ramp, refs):
 
 def test_limits_follow_the_exposure():
     few, many = model_of(), model_of(nint=MANY)
-    assert many.limit > few.limit
-    assert many.limit_split > many.limit
-    assert model_of({"common_rate": False}, nint=MANY).limit == few.limit
+    assert many.limit_pair > few.limit_pair
+    assert few.limit_split > few.limit
+    assert model_of({"common_rate": False}, nint=MANY).limit_pair == few.limit_pair
     assert model_of({"jump_threshold_split": 5.0}).limit_split == 5.0
-    assert model_of({"search_neighbors": False}).limit_near == np.inf
+    alone = model_of({"search_neighbors": False})
+    assert alone.limit_near == alone.limit_pair == np.inf
     assert model_of({"find_jumps": False}).limit == np.inf
     assert few.rounding > 0
     assert model_of({"quantization_noise": False}).rounding == 0
     assert model_of(keys={"NFRAMES": 1}).rounding == 0
+
+
+def test_read_noise_is_that_after_ipc():
+    assert model_of().noise_factor == 1
+    assert model_of(keys={"IPCVAR": 1.05}).noise_factor == 1.05
+    assert model_of({"ipc_noise": False}, keys={"IPCVAR": 1.05}).noise_factor == 1
 
 
 def test_single_readings_of_miri_have_no_zero_point():
