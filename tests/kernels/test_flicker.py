@@ -140,46 +140,6 @@ def test_apply(axis, plane, flat_fielded):
     assert np.isnan(a).sum() == 1
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("parts", [1, 2])
-@pytest.mark.parametrize("shape", [(1, 2, 6, 8), (2, 6, 24, 36), (1, 9, 12, 20)])
-def test_line_scene(axis, parts, shape):
-    rng = np.random.default_rng(3)
-    lines = rng.normal(0, 20, (*shape[:2], shape[2], 1) if axis else (*shape[:2], 1, shape[3]))
-    scene = rng.gamma(1, 300, shape[2:])
-    steps = np.arange(shape[1])[None, :, None, None]
-    ramp = (scene * steps + lines + rng.normal(0, 5, shape)).astype(np.float32)
-    flags = np.where(rng.random(shape) < 0.05, rng.integers(0, 8, shape), 0).astype(np.uint8)
-    ramp[0, 1, 2, 3] = np.nan
-    flags[:, :, 4, 5] = 1
-    weight = rng.random(shape[0] * (shape[1] - 1))
-    weight[-1] *= len(weight) == 1
-    if len(weight) > 1:
-        weight[-1] = 0
-    a = flicker.line_scene(ramp, flags, weight, axis, parts)
-    b = flicker.scene_arrays(shape, axis, parts)
-    flicker.line_scene_numpy(ramp, flags, weight, axis, parts, 10.0, (0, shape[3 - axis]), b)
-    for mine, twin in zip(a, b, strict=True):
-        assert same(mine, twin)
-    assert np.isnan(a[0][4, 5])
-
-
-def test_line_scene_finds_the_offsets():
-    rng = np.random.default_rng(4)
-    offsets = rng.normal(0, 20, (1, 8, 16, 1))
-    scene = rng.gamma(1, 300, (16, 400))
-    ramp = (scene * np.arange(8)[None, :, None, None] + offsets + rng.normal(0, 3, (1, 8, 16, 400))).astype(
-        "f4"
-    )
-    weight = np.ones(7)
-    found, offset, sigma, count = flicker.line_scene(ramp, np.zeros(ramp.shape, np.uint8), weight, 1)
-    true = np.diff(offsets[0, :, :, 0], axis=0).T
-    assert np.abs(offset[:, 0] - (true - true.mean(axis=1)[:, None])).max() < 1.5
-    assert np.median(sigma) == pytest.approx(3 * np.sqrt(2), rel=0.1)
-    assert count.min() > 40
-    assert np.abs(found - scene - true.mean(axis=1)[:, None]).std() < 2
-
-
 def test_layouts_are_checked():
     image, mask = noise((8, 8))
     with pytest.raises(ValueError, match="mask"):

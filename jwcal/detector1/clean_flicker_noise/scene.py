@@ -2,8 +2,8 @@
 
 What changes from group to group cannot be sky: the deviations of the differences from their mean show
 the noise without any mask, and with it how large it is and how it is correlated from line to line.
-What the lines have in common in the mean itself is told from sources by the pixels that show background,
-weighted by what is known of the noise (linear prediction: Rybicki & Press 1992, ApJ 398, 169).
+What the lines have in common in the mean itself is told from the scene, which varies smoothly but for
+masked sources, by what is known of the noise.
 """
 
 import logging
@@ -11,27 +11,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jwcal.detector1.clean_flicker_noise import background
-from jwcal.kernels import flicker
+from jwcal.detector1.clean_flicker_noise.levels import CELL, binned, common_offsets, measure_levels
+from jwcal.detector1.clean_flicker_noise.sky import sky_offsets
+from jwcal.kernels import flicker_scene
 
 log = logging.getLogger(__name__)
 
 CHANNELS = 4
 FULL_SIDE = 2048
-SEGMENT = 64
-LEAST_SEGMENT = 16
 BRIGHT = 10.0
-DETECTION = 3.0
-BOXES = (8, 32)
-LEAST_FILLED = 0.5
-SHORTEST = 8.0
-REACH = 17
-GATE = 5.0
-LIKELY_LINES = 256
-# Scene left in the levels of lines, in units of the variance of the noise, and how much better it must fit.
-EXTRA_SCENE = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-EVIDENCE = 2.0
-LONGER = (1.0, 2.0, 4.0, 8.0, 16.0)
+PROBES = 16
+# Where a smooth scene hides more of the noise of lines than this, and that is at least this share of its
+# variance, the sky is looked at.
+SLOW_LEFT = 0.3
+SLOW_SHARE = 0.01
 # Corrections that would leave more of the noise than this are not made.
 WORTH = 0.9
 # Below this the offset of a line is less than the error it is known with.
@@ -75,25 +68,20 @@ def clean_by_scene(tile, plan):
     dict
         Keywords that report what was done.
     """
-    sci, gdq, axis = tile["SCI"], tile["GROUPDQ"], plan.axis
+    sci, axis = tile["SCI"], plan.axis
     label = tile.meta.label
-    weight = difference_weights(gdq)
+    weight = difference_weights(tile["GROUPDQ"])
     if (weight > 0).sum() < 2:
         log.warning(
             "%s: clean_flicker_noise: too few groups to tell noise from the scene; nothing done", label
         )
         return {"FLKMETH": "none"}
-    nline, length = (sci.shape[2], sci.shape[3])[:: 1 if axis else -1]
-    parts = CHANNELS if plan.full and length == FULL_SIDE else 1
-    out = flicker.scene_arrays(sci.shape, axis, parts)
+    parts = needed_parts(tile, plan, weight)
+    nline = sci.shape[3 - axis]
     step = max(nline // (8 * max(tile.jobs, 1)), 1)
-    tile.spread(
-        lambda first: flicker.line_scene(
-            sci, gdq, weight, axis, parts, BRIGHT, (first, min(first + step, nline)), out
-        ),
-        range(0, nline, step),
+    scene, offset, sigma, count = split_lines(
+        tile, axis, weight, parts, [(first, min(first + step, nline)) for first in range(0, nline, step)]
     )
-    scene, offset, sigma, count = out
     if not count.any():
         log.warning("%s: clean_flicker_noise: no pixel can be used; the data are unchanged", label)
         return {"FLKMETH": "none"}
@@ -128,6 +116,50 @@ def clean_by_scene(tile, plan):
         label, name, noise.excess, rms, 100 * left,
     )  # fmt: skip
     return {"FLKMETH": name, **report, "FLKDONE": round(rms, 5)}
+
+
+def split_lines(tile, axis, weight, parts, ranges):
+    """Scene and offsets of ranges of lines, as `jwcal.kernels.flicker_scene.line_scene` finds them.
+
+    Parameters
+    ----------
+    tile : Tile
+        Whole frames.
+    axis : int
+        1: lines are rows; 0: columns.
+    weight : (ndifference,) float64 numpy.ndarray
+        Of the differences in the scene.
+    parts : int
+        Equal parts of a line.
+    ranges : list of (int, int)
+        First lines, and those after the last; other lines are undefined in the results.
+
+    Returns
+    -------
+    scene, offset, sigma, count : numpy.ndarray
+    """
+    sci, gdq = tile["SCI"], tile["GROUPDQ"]
+    out = flicker_scene.scene_arrays(sci.shape, axis, parts)
+    tile.spread(
+        lambda lines: flicker_scene.line_scene(sci, gdq, weight, axis, parts, BRIGHT, lines, out), ranges
+    )
+    return out
+
+
+def needed_parts(tile, plan, weight):
+    """Count the parts of a line that have noise of their own, from an eighth of the lines."""
+    sci = tile["SCI"]
+    nline, length = sci.shape[3 - plan.axis], sci.shape[2 + plan.axis]
+    if not plan.full or length != FULL_SIDE:
+        return 1
+    size = max(nline // (8 * PROBES), 1)
+    ranges = [(first, min(first + size, nline)) for first in range(0, nline, 8 * size)]
+    _, *found = split_lines(tile, plan.axis, weight, CHANNELS, ranges)
+    probed = np.concatenate([np.arange(*lines) for lines in ranges])
+    offset, sigma, count = (array[probed] for array in found)
+    if not count.any():
+        return 1
+    return CHANNELS if measure_noise(offset, sigma, count, weight, sci.shape[:2]).by_channel else 1
 
 
 def centred(offset, count, weight):
@@ -201,7 +233,7 @@ def measure_noise(offset, sigma, count, weight, shape):
     Parameters
     ----------
     offset, sigma, count : (nline, parts, ndifference) numpy.ndarray
-        From `jwcal.kernels.flicker.line_scene`.
+        From `jwcal.kernels.flicker_scene.line_scene`.
     weight : (ndifference,) float64 numpy.ndarray
         0 for unusable differences.
     shape : (int, int)
@@ -291,258 +323,43 @@ def constant_offsets(image, noise, parts, spread=map):
     left : float
         Fraction of the noise of lines (rms) expected to be left.
     """
-    use, sigma = background_pixels(image, noise, parts)
-    length = image.shape[1]
+    if not noise.variance > 0:
+        return np.zeros((len(image), parts)), 1.0
+    image = np.ascontiguousarray(image)
+    levels = measure_levels(image, noise.variance, parts, spread)
+    if not levels.weight.any():
+        return np.zeros((len(image), parts)), 1.0
+    covariance = noise.variance * noise.correlation
+    each = levels.weight.shape[1] // parts
 
     def fit(part):
-        piece = slice(part * length // parts, (part + 1) * length // parts)
-        level, white, scene, reach = line_levels(image[:, piece], use[:, piece], sigma)
-        return predict(level, white, scene, noise, reach)
+        piece = slice(part * each, (part + 1) * each)
+        return common_offsets(
+            levels.mean[:, piece], levels.weight[:, piece], levels.shift[:, part], covariance
+        )
 
-    offsets, kept = zip(*spread(fit, range(parts)), strict=True)
-    return np.stack(offsets, axis=1), float(np.sqrt(np.mean(np.square(kept))))
+    offsets, spectra = zip(*spread(fit, range(parts)), strict=True)
+    offset = np.stack(offsets, axis=1)
+    power, left = (np.mean([getattr(s, name) for s in spectra], axis=0) for name in ("power", "left"))
+    hidden = np.all([s.by_scene for s in spectra], axis=0) & (left > SLOW_LEFT * power)
+    slow = np.where(hidden, left, 0.0)
+    total, rest = power.sum(), left.sum()
+    if slow.sum() > SLOW_SHARE * total:
+        about = np.fft.irfft(slow)[: len(image)]
 
+        columns = levels.cells.shape[1] // parts
+        found = np.repeat(binned(offset, CELL), columns, axis=1)
 
-def background_pixels(image, noise, parts):
-    """Pixels of the mean scene without a source, and the noise of a pixel.
+        def look(part):
+            piece = np.s_[:, part * columns : (part + 1) * columns]
+            # The error of a median is 1.25 times that of a mean.
+            error = 1.25 / CELL * levels.error[piece]
+            return sky_offsets(levels.cells[piece] - found[piece], error, about, len(image))
 
-    Sources are found in the pixels and in two sizes of boxes, after the brightest ones and what the
-    lines may have in common are taken off.
-
-    Parameters
-    ----------
-    image, noise, parts
-        As for `constant_offsets`.
-
-    Returns
-    -------
-    use : (nline, length) bool numpy.ndarray
-    sigma : float
-        Standard deviation of a pixel, DN per group.
-    """
-    image = np.ascontiguousarray(image)
-    step = np.abs(np.diff(image[:: max(image.shape[0] // 256, 1)], axis=1))
-    sigma = float(np.nanmedian(step)) * 1.4826 / np.sqrt(2.0)
-    mask = np.where(np.isfinite(image) & (image != 0), flicker.USABLE, flicker.MASKED).astype(np.uint8)
-    values = np.where(mask == flicker.USABLE, image, np.float32(0))
-    background.clip_to_background(values, mask, DETECTION, DETECTION, lower_half=True)
-    medians = flicker.line_medians(values, mask, 1, parts)
-    typical = np.median(medians, axis=0)
-    limit = 4.0 * np.sqrt(noise.variance)
-    away = np.clip(medians - typical, -limit, limit)
-    rest = values - np.repeat(away + typical, image.shape[1] // parts, axis=1).astype(np.float32)
-    usable = np.isfinite(image) & (image != 0)
-    use = usable & (np.abs(rest) <= DETECTION * sigma)
-    sky = use.copy()
-    for size in BOXES:
-        lit = _lit_boxes(rest, sky, sigma, size)
-        if lit.mean() > 0.7:
-            continue
-        use &= ~np.repeat(np.repeat(lit, size, axis=0), size, axis=1)[: image.shape[0], : image.shape[1]]
-    return use, sigma
-
-
-def _box_sums(array, size):
-    ny, nx = array.shape
-    padded = np.zeros((-(-ny // size) * size, -(-nx // size) * size), array.dtype)
-    padded[:ny, :nx] = array
-    return padded.reshape(padded.shape[0] // size, size, -1, size).sum(axis=(1, 3), dtype=np.float64)
-
-
-def _lit_boxes(rest, use, sigma, size):
-    """Boxes whose mean stands out, and those next to them."""
-    number = _box_sums(use, size)
-    with np.errstate(all="ignore"):
-        mean = _box_sums(np.where(use, rest, np.float32(0)), size) / number
-        # Clipping at three sigma leaves 0.973 of the variance.
-        lit = mean - np.nanmedian(mean) > DETECTION * sigma / np.sqrt(number)
-    lit |= number < LEAST_FILLED * size * size
-    grown = lit.copy()
-    grown[1:] |= lit[:-1]
-    grown[:-1] |= lit[1:]
-    sides = grown.copy()
-    sides[:, 1:] |= grown[:, :-1]
-    sides[:, :-1] |= grown[:, 1:]
-    return sides
-
-
-def line_levels(image, use, sigma):
-    """Level of every line from segments that agree, with two kinds of errors.
-
-    Parameters
-    ----------
-    image : (nline, length) float32 numpy.ndarray
-        Mean scene.
-    use : (nline, length) bool numpy.ndarray
-        Background.
-    sigma : float
-        Noise of a pixel.
-
-    Returns
-    -------
-    level : (nline,) float64 numpy.ndarray
-        0 where nothing is known.
-    white, scene : (nline,) float64 numpy.ndarray
-        Variances: of the noise of pixels (infinite where nothing is known), and of scene left, which is
-        alike in neighbouring lines.
-    reach : float
-        Length over which it is, pixels.
-    """
-    nline, length = image.shape
-    width = int(np.clip(length // 8, min(LEAST_SEGMENT, length), SEGMENT))
-    count = length // width
-    cut = np.where(use, image, np.float32(0))[:, : count * width].reshape(nline, count, width)
-    number = use[:, : count * width].reshape(nline, count, width).sum(axis=2)
-    with np.errstate(all="ignore"):
-        mean = cut.sum(axis=2, dtype=np.float64) / number
-    known = number >= width // 4
-    mean[~known] = 0.0
-    variance = np.where(known, sigma * sigma / np.maximum(number, 1), np.inf)
-    excess = np.zeros_like(variance)
-    base = np.zeros(count)
-    level = np.zeros(nline)
-    with np.errstate(all="ignore"):
-        for _ in range(5):
-            away = mean - level[:, None]
-            base = np.array([_median(away[known[:, k], k]) for k in range(count)])
-            rest = np.where(known, away - base, 0.0)
-            pure = np.where(known, variance, 0.0)
-            number_near = _near(known.astype(float))
-            found = _near(rest * rest) / number_near - _near(pure) / number_near
-            doubt = 2.0 * (_near(pure) / number_near) * np.sqrt(2.0 / number_near)
-            excess = np.where(known & (found > doubt), found, 0.0)
-            spread = variance + excess
-            weight = np.where(known, 1.0 / spread / (1.0 + rest * rest / (5.0 * spread)), 0.0)
-            total = weight.sum(axis=1)
-            level = np.where(total > 0, (weight * (mean - base)).sum(axis=1) / total, 0.0)
-        share = np.where(total[:, None] > 0, weight / total[:, None], 0.0)
-        white = (share**2 * np.where(known, variance, 0.0)).sum(axis=1)
-    reach = _scene_length(rest, np.where(known, variance, 0.0))
-    alike = matern(np.abs(np.arange(count)[:, None] - np.arange(count)) * width / reach)
-    part = share * np.sqrt(excess)
-    # What all segments have in common does not show in how they differ.
-    hidden = np.clip(np.einsum("lk,km,lm->l", share, alike, share), 0.0, 0.95)
-    scene = np.einsum("lk,km,lm->l", part, alike, part) / (1.0 - hidden)
-    return level, np.where(total > 0, white, np.inf), scene, reach
-
-
-def matern(distance):
-    """Correlation (Matern, 3/2) of what varies smoothly, by distance in units of its length."""
-    scaled = np.sqrt(3.0) * distance
-    return (1.0 + scaled) * np.exp(-scaled)
-
-
-def _scene_length(rest, variance):
-    """Distance over which deviations of segments are alike along the lines' index."""
-    nline = rest.shape[0]
-    power = np.abs(np.fft.rfft(rest, 2 * nline, axis=0)) ** 2
-    covariance = np.fft.irfft(power.sum(axis=1))[:nline]
-    total = covariance[0] - variance.sum()
-    if not total > 0:
-        return SHORTEST
-    below = np.flatnonzero(covariance < total / np.e)
-    lag = float(below[below > 0][0]) if (below > 0).any() else float(nline)
-    return float(np.clip(0.807 * lag, SHORTEST, nline))
-
-
-def _median(values):
-    return float(np.median(values)) if values.size else 0.0
-
-
-def _near(array):
-    """Sum over the neighbouring lines."""
-    padded = np.zeros((array.shape[0] + 1, *array.shape[1:]))
-    np.cumsum(array, axis=0, out=padded[1:])
-    half = REACH // 2
-    at = np.arange(array.shape[0])
-    return padded[np.minimum(at + half + 1, len(at))] - padded[np.maximum(at - half, 0)]
-
-
-def predict(level, white, scene, noise, reach):
-    """Offsets of lines from their levels and what is known of the noise.
-
-    Parameters
-    ----------
-    level, white, scene : (nline,) float64 numpy.ndarray
-        From `line_levels`.
-    reach : float
-        From there too.
-    noise : Noise
-        Variance and correlation.
-
-    Returns
-    -------
-    offset : (nline,) float64 numpy.ndarray
-        Mean zero.
-    left : float
-        Fraction of the noise (rms) expected to be left.
-    """
-    known = np.isfinite(white)
-    if not known.any():
-        return np.zeros_like(level), 1.0
-    variance = noise.variance
-    if variance <= 0:
-        return np.zeros_like(level), 1.0
-    nline = level.size
-    scene, reach, variance = _likely_scene(level, white, scene, reach, variance, noise.correlation)
-    covariance = variance * noise.correlation
-    place = np.arange(nline)
-    total = _joint_covariance(place, covariance, scene, reach)
-    total[np.diag_indices(nline)] += _own_variance(level, white, scene, variance)
-    probe = np.linspace(0, nline - 1, min(nline, 16)).astype(int)
-    columns = covariance[np.abs(place[:, None] - probe[None, :])]
-    solved = np.linalg.solve(total, np.column_stack([level, np.ones(nline), columns]))
-    mean = solved[:, 0].sum() / solved[:, 1].sum()
-    both_sides = np.concatenate([covariance[:0:-1], covariance])
-    offset = np.convolve(both_sides, solved[:, 0] - mean * solved[:, 1], mode="valid")
-    after = variance - (columns * solved[:, 2:]).sum(axis=0)
-    left = float(np.sqrt(np.clip(np.mean(after) / variance, 0.0, 1.0)))
-    return offset - offset.mean(), left
-
-
-def _joint_covariance(place, covariance, scene, reach):
-    """Covariance of the levels of lines at some places: noise, and scene left."""
-    distance = np.abs(place[:, None] - place[None, :]).astype(np.int16)
-    out = matern(np.arange(covariance.size) / reach)[distance]
-    root = np.sqrt(scene)
-    out *= root[:, None]
-    out *= root[None, :]
-    out += covariance[distance]
-    return out
-
-
-def _own_variance(level, white, scene, variance):
-    """Variance of the level of each line alone; huge where it is unknown or cannot be noise."""
-    known = np.isfinite(white)
-    huge = 1e6 * (variance + np.median(white[known]))
-    odd = (level - np.median(level[known])) ** 2 > GATE**2 * (variance + white + scene)
-    return np.where(known & ~odd, np.where(known, white, 0.0), huge)
-
-
-def _likely_scene(level, white, scene, reach, variance, correlation):
-    """Variance and length of the scene left in the levels, and variance of the noise, that are most likely.
-
-    What all segments of a line have in common cannot be seen from their differences; but levels that
-    scatter more than the noise the groups show are not noise.
-    """
-    step = max(level.size // LIKELY_LINES, 1)
-    level, white, part = level[::step], white[::step], scene[::step]
-    place = np.arange(level.size) * step
-    best = (np.inf, 0.0, 1.0, 1.0)
-    # How large the noise is in the mean is extrapolated; a scene must explain the levels better.
-    trials = [(0.0, 1.0, larger) for larger in (1.0, 2.0)]
-    trials += [(extra, longer, 1.0) for extra in EXTRA_SCENE for longer in LONGER]
-    for extra, longer, larger in trials:
-        tried = part + extra * variance
-        total = _joint_covariance(place, larger * variance * correlation, tried, reach * longer)
-        total[np.diag_indices(level.size)] += _own_variance(level, white, tried, larger * variance)
-        solved = np.linalg.solve(total, np.column_stack([level, np.ones(level.size)]))
-        mean = solved[:, 0].sum() / solved[:, 1].sum()
-        misfit = float((level - mean) @ (solved[:, 0] - mean * solved[:, 1]))
-        unlikely = misfit + np.linalg.slogdet(total)[1] + (EVIDENCE if extra else 0.0)
-        if unlikely < best[0]:
-            best = unlikely, extra, longer, larger
-    return scene + best[1] * variance, reach * best[2], variance * best[3]
+        more, kept = zip(*spread(look, range(parts)), strict=True)
+        offset = offset + np.stack(more, axis=1)
+        rest -= (1.0 - np.mean(np.square(kept))) * slow.sum()
+    return offset, float(np.sqrt(rest / total))
 
 
 def remove_offsets(tile, offset, axis):
