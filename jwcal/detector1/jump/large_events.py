@@ -99,7 +99,8 @@ def flag_snowballs(gdq, rules, cores=None, mask_halo=None, single=None, spread=N
     cores : (ny, nx) bool numpy.ndarray or None
         Cores of the integration before; they get JUMP_DET in the groups after the first.
     mask_halo : callable or None
-        ``mask_halo(group, events)`` masks the halos in place of the grown ellipses.
+        ``mask_halo(group, events)`` masks the halos in place of the grown ellipses; other cores than
+        those of the events are left alone then.
     single : SingleHits or None
         Gets the pixels that events touch.
     spread : callable or None
@@ -117,13 +118,17 @@ def flag_snowballs(gdq, rules, cores=None, mask_halo=None, single=None, spread=N
     found = 0
     largest = 2 * rules.max_extended_radius
     search = _Search(gdq, rules, None if single is None else single.runs, spread or in_turn)
-    ahead = None
+    ahead, before = None, []
     for g in range(1, ngroup):
         now = search.cores(g) if ahead is None else ahead
         ahead = None
         if rules.sat_required_snowball:
             later = ahead = search.cores(g + 1) if g < ngroup - 1 else []
             events = _with_core(search.jumps(g), [*now, *later], rules.edge_size, ny)
+            if mask_halo is not None:
+                # Stars saturate as well; the core of a snowball may do so a group after its halo is seen.
+                now = _of_events(now, [*events, *before])
+                before = events
             if _grow_cores(gdq[g:], now, rules, here):
                 ahead = None
         else:
@@ -191,6 +196,15 @@ def _with_core(jumps, cores, edge, ny):
         if at_edge[k] or jump.contains(x[near], y[near]).any():
             out.append(jump)
     return out
+
+
+def _of_events(cores, events):
+    """Those of the ellipses of cores that have their centre in the ellipse of an event."""
+    x, y = np.array([c.x for c in cores]), np.array([c.y for c in cores])
+    inside = np.zeros(len(cores), bool)
+    for event in events:
+        inside |= event.contains(x, y)
+    return [core for core, of_event in zip(cores, inside.tolist(), strict=True) if of_event]
 
 
 def _grow_cores(gdq, cores, rules, here):

@@ -54,6 +54,23 @@ def test_halo_in_the_group_and_core_from_it_on():
     assert cores.sum() > 20
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_with_a_halo_of_their_own_only_cores_of_snowballs_grow(late):
+    gdq = flags()
+    gdq[3 : 3 + late, disc(SIZE, SIZE, 40, 41, 4)] = 0
+    star = disc(SIZE, SIZE, 60, 15, 4)
+    gdq[3:, star] = SAT
+    official, own = gdq.copy(), gdq.copy()
+    flag_snowballs(official, SnowballRules())
+    masked = []
+    flag_snowballs(own, SnowballRules(), mask_halo=lambda group, events: masked.extend(events))
+    assert len(masked) == 1
+    for group in range(3, 6):
+        assert ((official[group, 50:, :30] == SAT) > star[50:, :30]).any()
+        np.testing.assert_array_equal(own[group, 50:, :30] == SAT, star[50:, :30])
+    assert (own[3 + late :, disc(SIZE, SIZE, 40, 41, 4.9)] == SAT).all()
+
+
 def test_no_core_no_snowball_but_at_the_edge():
     gdq = np.zeros((6, SIZE, SIZE), np.uint8)
     gdq[3, disc(SIZE, SIZE, 40, 41, 6)] = JUMP
