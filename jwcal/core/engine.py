@@ -105,6 +105,7 @@ class Pass:
         self.exposure, self.nodes, self.sinks = exposure, nodes, sinks
         self.jobs, self.progress = jobs, progress
         self.local = threading.local()
+        self.ended = False
         self.lock = threading.Lock()
         self.ramp = exposure.kind == "ramp"
         product = exposure.as_product(touched=True)
@@ -238,11 +239,15 @@ class Pass:
             if self.progress:
                 for future in futures:
                     future.add_done_callback(self._advance(len(items)))
-            finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in waiting:
-                future.cancel()
-            for future in finished:
-                future.result()
+            try:
+                finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                for future in finished:
+                    future.result()
+            except BaseException:
+                # A band may take long; its threads look at this before every window.
+                self.ended = True
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _advance(self, total):
         state = SimpleNamespace(done=0)
@@ -409,7 +414,7 @@ class Pass:
         window = Window(self, planes, rows, halos, (x0, x1), (left - x0, right - x0), self._buffers())
         end = min(bottom + reach, ny)
         for start in range(max(top - reach, 0), end, rows):
-            if stop is not None and stop():
+            if self.ended or (stop is not None and stop()):
                 return
             window.load(start, min(start + rows, end))
             self._steps(window, (top, bottom), nodes, halos, counts, deliver)
