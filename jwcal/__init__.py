@@ -4,7 +4,7 @@
 ``jwcal.steps.<name>`` are the single steps.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = ["__version__", "open", "run", "steps"]
 
