@@ -51,7 +51,8 @@ def ipc(tile, refs, p):
     What was uncorrelated before, the read noise, is correlated between neighbours afterwards.  The products
     say so: IPCVAR is the factor of its variance; IPCCOVX, IPCCOVY and IPCCOVD are the covariances, in units
     of the variance before, with the next pixel in x, in y and diagonally.  Photon noise, which the coupling
-    had smoothed, is restored to that of independent pixels and needs no factor.
+    had smoothed, is restored to that of independent pixels and needs no factor.  The optimal ramp fit uses
+    IPCVAR (its parameter ``ipc_noise``).
 
     Errors: exit 4 when the kernel is neither 2-D nor 4-D or larger than 31 pixels.
 
@@ -87,14 +88,11 @@ def _(exposure, refs, p):
         halo = irs2_halo(halo)
         ref.reframe((IRS2_FRAME[1], IRS2_FRAME[1]))
     plan = SimpleNamespace(kernel=kernel, halo=halo, region=science_region(exposure), normal=normal)
-    plan.noise = noise_covariance(kernel if kernel is not None else _mean_kernel(ref, plan.region))
-    return plan
-
-
-@ipc.finish
-def _(exposure, counts, plan, p):
-    for key, value in plan.noise.items():
+    noise = noise_covariance(kernel if kernel is not None else _mean_kernel(ref, plan.region))
+    # Before any pixel: the ramp fit makes its model of the noise from them.
+    for key, value in noise.items():
         exposure.meta.set(key, value)
+    return plan
 
 
 def _mean_kernel(ref, region):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jwcal.kernels._lib import native, plane, ramp_layout
-from jwcal.kernels.optimal_twin import PLANES, Fit, scale, tail
+from jwcal.kernels.optimal_twin import CLASSES, LEAST, PLANES, STEPS, Fit, pair_tail, scale, tail
 
 MOST_FRACTIONS = 3
 
@@ -34,13 +34,18 @@ class RampModel:
         Averaged frames per group, and frames dropped between groups.
     limit, limit_split, limit_near, limit_negative : float
         Significance, in sigma, from which a difference is a jump; the same for a jump that averaging
-        spreads over two differences, next to a jump of a neighbour in the same group, and downwards.
-        A limit of ``inf`` switches the search off.
+        spreads over two differences, next to a jump of 16 sigma of a neighbour in the same group, and
+        downwards.  A limit of ``inf`` switches the search off.
+    limit_pair : float
+        The same for the root of the sum of squares of two neighbours in the same group, each of
+        2 sigma or more.
     common : bool
         Use one rate for all integrations in the covariance and, allowing for what they vary, in the
         search.
     quantised : bool
         Add the variance of rounding the average of frames down to whole DN.
+    noise_factor : float
+        Factor of the variance of read noise and rounding, by what was done to pixels after they were read.
     reset_noise : float
         Noise of the level after a reset, DN; for ramps with a single reading.
     suppress_one_group : bool
@@ -57,12 +62,14 @@ class RampModel:
     frame_time: float
     nframes: int = 1
     groupgap: int = 0
-    limit: float = 3.75
-    limit_split: float = 3.95
+    limit: float = 4.5
+    limit_split: float = 4.7
     limit_near: float = 2.5
     limit_negative: float = 6.0
+    limit_pair: float = 4.5
     common: bool = True
     quantised: bool = True
+    noise_factor: float = 1.0
     reset_noise: float = 0.0
     suppress_one_group: bool = False
     unbiased: bool = True
@@ -88,6 +95,32 @@ class RampModel:
         return (1.0 - 1.0 / self.nframes**2) / 12.0 if self.quantised else 0.0
 
     @property
+    def near_limits(self):
+        """Limits by what neighbours say: one of a pair, then octaves of the size of their jump from 4 sigma.
+
+        Tracks leave charges of one order of magnitude: next to a jump any smaller one is as probable as
+        another, so that the odds of a given size fall with the size of the jump.
+        """
+        least = math.sqrt(LEAST / STEPS)
+        if math.isinf(self.limit_near):
+            return (least, *[math.inf] * (CLASSES - 1))
+        octave = 2.0 * math.log(2.0)
+        limits = (
+            math.sqrt(max(self.limit_near**2 + octave * (k - 2.5), least**2)) for k in range(1, CLASSES)
+        )
+        return (least, *(min(x, max(self.limit, self.limit_near)) for x in limits))
+
+    @property
+    def pair_bytes(self):
+        """Sum of two bytes from which they are a pair; each has lost half a step on average."""
+        return 0 if math.isinf(self.limit_pair) else round(self.limit_pair**2 * STEPS) - 1
+
+    @property
+    def tails(self):
+        """What the search takes on average from a difference far from jumps, whole or split."""
+        return tuple(tail(x) + pair_tail(x, self.limit_pair) for x in (self.limit, self.limit_split))
+
+    @property
     def first_time(self):
         """Mean time of the first group since the reset, in group times."""
         return (self.nframes + 1.0) / 2.0 * self.frame_time / self.group_time
@@ -111,13 +144,15 @@ class _Args(ctypes.Structure):
         *[
             (name, ctypes.c_double)
             for name in (
-                "group_time", "nframes", "shared", "rounding", "reset_noise", "first_time", "first_variance",
-                "frame_time", "limit", "scale_up", "scale_down", "scale_split", "scale_near", "tail_up",
-                "tail_down", "tail_split", "tail_near",
+                "group_time", "nframes", "shared", "rounding", "noise_factor", "reset_noise", "first_time",
+                "first_variance", "frame_time", "limit", "scale_up", "scale_down", "scale_split", "tail_up", "tail_down",
+                "tail_split",
             )
         ],
+        ("scale_near", ctypes.c_double * CLASSES),
+        ("tail_near", ctypes.c_double * CLASSES),
         ("parts", ctypes.c_double * (MOST_FRACTIONS + 1)),
-        *[(name, ctypes.c_int32) for name in ("common", "suppress", "unbiased", "small_counts", "near")],
+        *[(name, ctypes.c_int32) for name in ("common", "suppress", "unbiased", "small_counts", "near", "pair")],
         ("no_gain", ctypes.c_uint32),
     ]  # fmt: skip
 
@@ -171,18 +206,21 @@ def fit_optimal(sci, gdq, pdq, gain, rnoise, model, dark=None, zero=None):
     def addresses(planes):
         return (ctypes.c_void_p * 4)(*(planes[name].ctypes.data for name in PLANES))
 
-    limits = (model.limit, model.limit_negative, model.limit_split, model.limit_near)
+    def table(function):
+        return (ctypes.c_double * CLASSES)(*(function(x) for x in model.near_limits))
+
+    up, split = model.tails
     args = _Args(
         *(address(array) for array in (sci, gdq, pdq, gain, rnoise, dark, zero)),
         addresses(rate), address(rate["DQ"]), addresses(ints), address(ints["DQ"]),
         *ramp_layout(sci, np.float32, "sci"), *ramp_layout(gdq, np.uint8, "gdq"),
         0 if zero is None else zero.strides[0] // 4, nint, ngroup, ny, nx, 1 + len(model.fractions),
-        model.group_time, model.nframes, model.shared, model.rounding, model.reset_noise,
-        model.first_time, model.first_variance, model.frame_time / model.group_time,
-        model.limit, *(scale(x) for x in limits), *(tail(x) for x in limits),
-        (1.0, *model.fractions),
+        model.group_time, model.nframes, model.shared, model.rounding, model.noise_factor,
+        model.reset_noise, model.first_time, model.first_variance, model.frame_time / model.group_time,
+        model.limit, scale(model.limit), scale(model.limit_negative), scale(model.limit_split),
+        up, tail(model.limit_negative), split, table(scale), table(tail), (1.0, *model.fractions),
         nint > 1 and model.common, model.suppress_one_group, model.unbiased, model.small_counts,
-        math.isfinite(model.limit_near), model.no_gain,
+        math.isfinite(model.limit_near), model.pair_bytes, model.no_gain,
     )  # fmt: skip
     if native().jw_fit_optimal(ctypes.byref(args)):
         raise MemoryError("ramp fit")

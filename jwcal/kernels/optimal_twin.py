@@ -13,11 +13,28 @@ DEGENERATE = 1.0e-9
 CLOSER = 0.8
 # Differences for a median.
 ENOUGH = 64
+# What neighbours say of a difference: 0 for one of a pair, then by octaves of the size of their hit.
+CLASSES = 16
+# Steps of a squared significance that is kept in a byte, and the smallest that is kept.
+STEPS, LEAST = 8.0, 32.0
 
 
 def tail(limit):
     """Mean of a unit Gaussian beyond a limit, times the chance to be there."""
     return math.exp(-0.5 * limit * limit) / math.sqrt(2.0 * math.pi) if limit < 30.0 else 0.0
+
+
+def pair_tail(limit, pair):
+    """Return the same for what is below the limit, but not together with one of eight neighbours."""
+    least, steps = math.sqrt(LEAST / STEPS), 200
+    if math.isinf(pair) or limit <= least:
+        return 0.0
+    total, step = 0.0, (min(limit, pair) - least) / steps
+    for k in range(steps):
+        z = least + (k + 0.5) * step
+        other = max(least, math.sqrt(max(pair * pair - z * z, 0.0)))
+        total += z * tail(z) * 4.0 * math.erfc(other / math.sqrt(2.0)) * step
+    return total
 
 
 def scale(limit):
@@ -110,9 +127,9 @@ class Fit:
         flat = (nint, ngroup, ny * nx)
         self.gain = gain.ravel().astype(np.float64)
         noise = rnoise.ravel().astype(np.float64) * self.gain
-        self.single = noise * noise * 0.5
+        self.single = noise * noise * 0.5 * model.noise_factor
         square = self.gain * self.gain
-        self.read = self.single / model.nframes + model.rounding * square
+        self.read = self.single / model.nframes + model.rounding * square * model.noise_factor
         self.reset = model.reset_noise * model.reset_noise * square
         self.dark = np.zeros(ny * nx) if dark is None else dark.ravel().astype(np.float64) * model.group_time
         no_gain = ~(self.gain > 0) | ~np.isfinite(self.gain)
@@ -131,11 +148,14 @@ class Fit:
         self.own = nint == 1 or not model.common
         self.event = np.zeros((nint, self.m, ny * nx), np.uint8)
         self.prior = np.zeros((2, nint, ny * nx))
-        self.close = np.zeros((nint, len(model.fractions) + 1, self.m, ny * nx), bool)
-        self.up, self.down, self.split, self.near = (
-            scale(x) for x in (model.limit, model.limit_negative, model.limit_split, model.limit_near)
-        )
         self.parts = (1.0, *model.fractions)
+        self.close = np.zeros((nint, len(self.parts), self.m, ny * nx), bool)
+        self.rank = np.zeros((nint, self.m, ny * nx), np.uint8)
+        self.weak = np.zeros(self.close.shape, np.uint8)
+        self.up, self.down, self.split = (
+            scale(x) for x in (model.limit, model.limit_negative, model.limit_split)
+        )
+        self.near = np.array([scale(x) for x in model.near_limits])
 
     def run(self):
         """Fit; returns the planes of the two products."""
@@ -145,7 +165,7 @@ class Fit:
             signals = []
             for i in range(self.nint):
                 signals.append(self._search(i, signal, True, CLOSER))
-            self._near(signals)
+            self._neighbours(signals)
             for i, signal in enumerate(signals):
                 self._renew(i, signal)
         else:
@@ -154,7 +174,7 @@ class Fit:
             signal = self._agree([self._sums(i, signal) for i in range(self.nint)])
             for i in range(self.nint):
                 self._search(i, signal, False, 1.0)
-            self._near([signal] * self.nint)
+            self._neighbours([signal] * self.nint)
             signal = self._mean([self._sums(i, signal) for i in range(self.nint)])
             signals = [signal] * self.nint
         return self._products(signals)
@@ -259,6 +279,7 @@ class Fit:
         for k, j in self._places():
             u, know, ok = chain.template(j, self.parts[k], slope, over)
             suspect |= ok & (u * u * self._scale(k, u) > close * close * know)
+            self.weak[i, k, j] = _weakness(u, know, ok)
         found = np.nonzero(suspect)[0]
         if own:
             signal = _renewed(chain, signal)
@@ -267,6 +288,10 @@ class Fit:
             self.event[i][:, found] = events
             signal = signal.copy()
             signal[found] = signals
+            chain = self._chain(i, signals, found)
+            slope, over = self._level(i, chain, found)
+            for k, j in self._places():
+                self.weak[i, k, j, found] = _weakness(*chain.template(j, self.parts[k], slope, over))
         return signal
 
     def _places(self):
@@ -275,9 +300,7 @@ class Fit:
                 if k == 0 or j + 1 < self.m:
                     yield k, j
 
-    def _scale(self, k, u, near=False):
-        if near:
-            return np.where(u > 0.0, self.near, 0.0)
+    def _scale(self, k, u):
         return np.where(u > 0.0, self.split if k else self.up, 0.0 if k else self.down)
 
     def _median(self, where, default):
@@ -349,7 +372,7 @@ class Fit:
         event[place[drop], active[drop]] = 0
         return drop
 
-    def _best(self, i, at, chain, near=None):
+    def _best(self, i, at, chain, near=False):
         """Most significant jump that is not in yet: its squared significance in limits, place and code."""
         slope, over = self._level(i, chain, at)
         best, place, code = np.zeros(len(at)), np.zeros(len(at), np.intp), np.zeros(len(at), np.uint8)
@@ -358,9 +381,11 @@ class Fit:
             u, know, ok = chain.template(j, self.parts[k], slope, over)
             if self.own:
                 ok &= number > 1 + (k > 0)
-            if near is not None:
-                ok &= near[k][j][at]
-            score = np.where(ok, u * u * self._scale(k, u, near is not None) / know, 0.0)
+            factor = self._scale(k, u)
+            if near:
+                ok &= self.close[i, k, j, at]
+                factor = np.where(u > 0.0, self.near[self.rank[i, j, at]], 0.0)
+            score = np.where(ok, u * u * factor / know, 0.0)
             higher = score > best
             best = np.where(higher, score, best)
             place = np.where(higher, j, place)
@@ -386,23 +411,60 @@ class Fit:
             event[j, both] = code
             event[j + 1, both[code > 1]] = 0
 
-    def _near(self, signals):
-        """Look closer at the neighbours of pixels with a jump."""
-        if math.isinf(self.model.limit_near):
-            return
-        ny, nx = self.frame
-        found = self.event.copy()
-        for i in range(self.nint):
-            near = self.close[i]
+    def _neighbours(self, signals):
+        """Look at neighbours that are below the limits each but not together, and at those of jumps."""
+        if not math.isinf(self.model.limit_pair):
+            for i in range(self.nint):
+                marked = np.zeros(self.npix, bool)
+                for k, j in self._places():
+                    weak = self.weak[i, k, j].reshape(self.frame)
+                    other = _around(weak)
+                    pair = (weak > 0) & (other > 0) & (weak + other.astype(np.intp) >= self.model.pair_bytes)
+                    self.close[i, k, j] |= pair.ravel()
+                    marked |= pair.ravel()
+                self._look(i, signals[i], marked)
+        if not math.isinf(self.model.limit_near):
+            for i in range(self.nint):
+                self._look(i, signals[i], self._mark(i, signals[i]))
+
+    def _mark(self, i, signal):
+        """Mark the neighbours of pixels with a jump; returns where there are any."""
+        center = (signal + self.dark) * (1.0 - 2.0 * self.model.shared) + 2.0 * self.read
+        marked = np.zeros(self.npix, bool)
+        for j in range(self.m):
+            code = self.event[i, j]
+            size = self.value[i, j + 1] - self.value[i, j] - signal
+            if j + 1 < self.m:
+                then = size + (self.value[i, j + 2] - self.value[i, j + 1] - signal)
+                size = np.where(code > 1, then, size)
+            rank, bound = np.ones(self.npix, np.uint8), 64.0
+            for _ in range(CLASSES - 3):
+                rank += size * size > bound * center
+                bound *= 4.0
             for k in range(len(self.parts)):
-                for j in range(self.m):
-                    near[k, j] = _around(found[i, j].reshape(ny, nx) == k + 1).ravel()
-            active = np.nonzero(near.any(axis=(0, 1)))[0]
-            while len(active):
-                chain = self._chain(i, signals[i][active], active)
-                best, place, code = self._best(i, active, chain, near)
-                active, place, code = (x[best > 1.0] for x in (active, place, code))
-                self.event[i][place, active] = code
+                jump = code == k + 1
+                if not jump.any():
+                    continue
+                # The lowest class is the highest of what is left to the last.
+                best = _around(np.where(jump, CLASSES - rank, 0).reshape(self.frame)).ravel()
+                near = best > 0
+                known = self.close[i, :, j].any(axis=0)
+                here = (CLASSES - best).astype(np.uint8)
+                self.rank[i, j] = np.where(
+                    near, np.where(known, np.minimum(here, self.rank[i, j]), here), self.rank[i, j]
+                )
+                self.close[i, k, j] |= near
+                marked |= near
+        return marked
+
+    def _look(self, i, signal, marked):
+        """Add the jumps of marked pixels, one after the other."""
+        active = np.nonzero(marked)[0]
+        while len(active):
+            chain = self._chain(i, signal[active], active)
+            best, place, code = self._best(i, active, chain, True)
+            active, place, code = (x[best > 1.0] for x in (active, place, code))
+            self.event[i][place, active] = code
 
     def _renew(self, i, signal):
         """Set the signal behind the covariance of a single integration where jumps have changed it."""
@@ -484,15 +546,18 @@ class Fit:
         """Return what the search takes from the slope of a ramp without jumps, on average."""
         model = self.model
         _, over = self._level(i, chain)
-        tails = [tail(model.limit)] + [tail(model.limit_split)] * (len(self.parts) - 1)
-        near, down = tail(model.limit_near), tail(model.limit_negative)
+        tails = model.tails
+        near, down = np.array([tail(x) for x in model.near_limits]), tail(model.limit_negative)
         total = np.zeros(self.npix)
         for k, j in self._places():
             _, know, ok = chain.template(j, self.parts[k], 0.0, over)
             part = self.parts[k]
             weight = chain.w[j] if k == 0 else part * chain.w[j] + (1.0 - part) * chain.w[j + 1]
-            each = np.where(self.close[i, k, j], near, tails[k]) - (down if k == 0 else 0.0)
-            total = np.where(ok, total + each * weight / np.sqrt(know), total)
+            said = self.close[i, k, j] & (self.rank[i, j] > 0)
+            each = np.where(said, near[self.rank[i, j]], tails[1 if k else 0]) - (down if k == 0 else 0.0)
+            # Single precision is enough for what is a small part of the noise.
+            share = weight.astype(np.float32) / np.sqrt(know.astype(np.float32))
+            total = np.where(ok, total + each * share, total)
         return total * inverse
 
     def _flags(self):
@@ -512,14 +577,21 @@ def _renewed(chain, signal):
     return np.where(chain.weight > 0.0, np.where(slope > 0.0, slope, 0.0), signal)
 
 
-def _around(mask):
-    """Pixels with a marked pixel among the eight around them."""
-    ny, nx = mask.shape
-    wide = np.zeros((ny + 2, nx + 2), bool)
-    wide[1:-1, 1:-1] = mask
-    out = np.zeros_like(mask)
+def _around(values):
+    """Return the largest of the eight values around each pixel."""
+    ny, nx = values.shape
+    wide = np.zeros((ny + 2, nx + 2), values.dtype)
+    wide[1:-1, 1:-1] = values
+    out = np.zeros_like(values)
     for dy in range(3):
         for dx in range(3):
             if dy != 1 or dx != 1:
-                out |= wide[dy : dy + ny, dx : dx + nx]
+                np.maximum(out, wide[dy : dy + ny, dx : dx + nx], out=out)
     return out
+
+
+def _weakness(u, know, fits):
+    """Squared significance of a rise in a byte, 0 below the least."""
+    square = np.where(fits & (u > 0.0), u * u, 0.0)
+    ratio = square.astype(np.float32) * np.float32(STEPS) / know.astype(np.float32)
+    return np.minimum(np.where(ratio >= LEAST, ratio, np.float32(0.0)), np.float32(255.0)).astype(np.uint8)

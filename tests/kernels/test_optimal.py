@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jwcal.detector1.ipc import noise_covariance
 from jwcal.kernels._lib import native
+from jwcal.kernels.ipc import convolve
 from jwcal.kernels.optimal import RampModel, fit_optimal, fit_optimal_numpy
+from jwcal.simulate.effects.ipc import deconvolution
 
 needs_native = pytest.mark.skipif(native() is None, reason="compiled kernels are not built")
 BOTH = pytest.mark.parametrize("function", [fit_optimal, fit_optimal_numpy])
 DNU, SAT, JUMP, PERS, LOSS = 1, 2, 4, 32, 128
-OFF = {"limit": math.inf, "limit_split": math.inf, "limit_near": math.inf, "limit_negative": math.inf}
+OFF = dict.fromkeys(("limit", "limit_split", "limit_near", "limit_pair", "limit_negative"), math.inf)
+ALONE = {"limit_near": math.inf, "limit_pair": math.inf}
 QUIET = {**OFF, "unbiased": False, "small_counts": False}
 GAIN, READ = 2.0, 8.0
 
@@ -90,7 +94,9 @@ def assert_twin(arrays, model, *extra):
 
 
 @needs_native
-@pytest.mark.parametrize("change", [{}, {"common": False, "reset_noise": 3.0}, {"limit_near": math.inf}, OFF])
+@pytest.mark.parametrize(
+    "change", [{}, {"common": False, "reset_noise": 3.0, "noise_factor": 1.1}, ALONE, OFF]
+)
 @pytest.mark.parametrize(
     ("shape", "nframes"),
     [((1, 2, 3, 5), 1), ((2, 3, 1, 1), 2), ((3, 5, 4, 17), 4), ((1, 10, 2, 64), 1), ((2, 18, 3, 40), 8),
@@ -108,10 +114,11 @@ def test_native_is_twin(shape, nframes, change):
 @given(
     st.integers(0, 1 << 30), st.integers(1, 4), st.integers(2, 12), st.integers(1, 4), st.integers(1, 70),
     st.floats(0, 0.9), st.sampled_from([1, 2, 3, 4, 8]), st.booleans(), st.floats(2, 6), st.floats(1, 6),
+    st.floats(3, 7),
 )  # fmt: skip
-def test_native_is_twin_anywhere(seed, nint, ngroup, ny, nx, flags, nframes, common, limit, near):
+def test_native_is_twin_anywhere(seed, nint, ngroup, ny, nx, flags, nframes, common, limit, near, pair):
     arrays, dark, zero = messy(seed, (nint, ngroup, ny, nx), flags)
-    model = RampModel(10.7, 2.7, nframes, 1, limit, limit + 0.2, near, 5.0, common=common)
+    model = RampModel(10.7, 2.7, nframes, 1, limit, limit + 0.2, near, 5.0, pair, common=common)
     assert_twin(arrays, model, dark, zero)
 
 
@@ -192,6 +199,24 @@ def test_rounding_is_in_the_variance():
     assert pulls[False] > pulls[True]
 
 
+def test_the_correction_of_ipc_is_in_the_variance():
+    coupling, mean = 0.02, 5.0
+    charge = np.cumsum(np.random.default_rng(4).poisson(mean, (1, 10, 130, 130)), axis=1).astype(float)
+    seen = charge * (1 - 4 * coupling)
+    for shift, axis in ((1, 2), (-1, 2), (1, 3), (-1, 3)):
+        seen += coupling * np.roll(charge, shift, axis)
+    sci = ((seen + np.random.default_rng(5).normal(0, READ, seen.shape)) / GAIN).astype(np.float32)
+    kernel = deconvolution(coupling)
+    convolve(sci, kernel.astype(np.float32), (0, 130, 0, 130))
+    sci = np.ascontiguousarray(sci[..., 2:-2, 2:-2])
+    pulls, model = {}, {"group_time": 1.0, "frame_time": 1.0, **OFF, "unbiased": False}
+    for factor in (1.0, noise_covariance(kernel)["IPCVAR"]):
+        rate, _, _ = fit(sci, noise_factor=factor, **model)
+        pulls[factor == 1.0] = ((rate["SCI"] - mean / GAIN) / rate["ERR"]).std()
+    assert abs(pulls[False] - 1) < 0.018
+    assert pulls[True] > 1.05
+
+
 @BOTH
 def test_hits_are_found_at_their_group(function):
     hits = [(0, 3, 2, 2, 400), (0, 7, 2, 8, 300), (0, 4, 2, 8, 500), (0, 9, 5, 5, 350), (0, 1, 5, 11, 350)]
@@ -226,7 +251,7 @@ def test_splitting_makes_weak_hits_of_averages_visible():
     found = {}
     for limit in (3.95, math.inf):
         _, _, gdq = fit(
-            sci, group_time=1.0, frame_time=0.5, nframes=2, limit_split=limit, limit_near=math.inf
+            sci, group_time=1.0, frame_time=0.5, nframes=2, limit=3.75, limit_split=limit, **ALONE
         )
         found[limit] = np.mean(
             [gdq[0, k // 2, y, x] > 0 or gdq[0, k // 2 + 1, y, x] > 0 for _, k, y, x, _ in hits]
@@ -234,18 +259,57 @@ def test_splitting_makes_weak_hits_of_averages_visible():
     assert found[3.95] > found[math.inf] + 0.1
 
 
+def flat(ny, nx):
+    """A ramp of 5 DN per group without noise, and one standard deviation of its differences."""
+    sci = 5.0 * np.arange(10, dtype=np.float32)[:, None, None]
+    return np.broadcast_to(sci, (1, 10, ny, nx)).copy(), math.sqrt(10 + 2 * READ**2) / GAIN
+
+
 @BOTH
 def test_the_neighbour_of_a_hit_is_looked_at_more_closely(function):
-    # 3.4 standard deviations, in the group of the strong hit and in another one.
-    rise = 3.4 * math.sqrt(10 + 2 * READ**2) / GAIN
-    sci = np.broadcast_to(5.0 * np.arange(10, dtype=np.float32)[:, None, None], (1, 10, 5, 9)).copy()
-    sci[0, 4:, 2, 4] += 500
-    sci[0, 4:, 3, 5] += rise * 0.8
-    sci[0, 7:, 1, 3] += rise * 0.8
-    _, _, gdq = fit(sci, function=function, limit=5.0)
+    # 2.7 standard deviations, in the group of the hit and in another one.
+    sci, sigma = flat(5, 9)
+    sci[0, 4:, 2, 4] += 10 * sigma
+    sci[0, 4:, 3, 5] += 2.7 * sigma
+    sci[0, 7:, 1, 3] += 2.7 * sigma
+    _, _, gdq = fit(sci, function=function)
     assert np.argwhere(gdq).tolist() == [[0, 4, 2, 4], [0, 4, 3, 5]]
-    _, _, gdq = fit(sci, function=function, limit=5.0, limit_near=math.inf)
+    _, _, gdq = fit(sci, function=function, limit_near=math.inf)
     assert np.argwhere(gdq).tolist() == [[0, 4, 2, 4]]
+
+
+@BOTH
+def test_small_hits_have_small_neighbours(function):
+    found = []
+    for size in (10, 100, 1000):
+        sci, sigma = flat(3, 3)
+        sci[0, 4:, 1, 1] += size * sigma
+        for x, small in enumerate((2.7, 3.4, 3.9)):
+            sci[0, 4:, 0, x] += small * sigma
+        _, _, gdq = fit(sci, function=function, limit_pair=math.inf)
+        found.append(np.count_nonzero(gdq[0, 4, 0]))
+    assert found == [3, 2, 1]
+
+
+@BOTH
+def test_two_neighbours_are_found_together(function):
+    sci, sigma = flat(6, 9)
+    for y, x, group in ((1, 1, 3), (1, 2, 3), (4, 1, 5), (4, 2, 6), (1, 6, 7), (3, 6, 7)):
+        sci[0, group:, y, x] += 3.6 * sigma
+    _, _, gdq = fit(sci, function=function)
+    assert np.argwhere(gdq).tolist() == [[0, 3, 1, 1], [0, 3, 1, 2]]
+    _, _, gdq = fit(sci, function=function, limit_pair=6.5)
+    assert not gdq.any()
+
+
+def test_pairs_are_found_without_bias():
+    sci = ramps(11, (1, 8, 250, 250), 12.0)
+    moved = {}
+    for limit in (3.6, math.inf):
+        rate, _, gdq = fit(sci, group_time=1.0, frame_time=1.0, limit_near=math.inf, limit_pair=limit)
+        moved[limit] = (rate["SCI"] - 12.0 / GAIN).mean() / rate["ERR"].mean()
+    assert np.count_nonzero(gdq) < 30
+    assert abs(moved[3.6] - moved[math.inf]) < 0.006
 
 
 def test_other_integrations_help_to_find_hits():
@@ -253,7 +317,7 @@ def test_other_integrations_help_to_find_hits():
     sci = ramps(8, (8, 10, 36, 36), 6.0, hits=hits)
     found = {}
     for common in (True, False):
-        _, _, gdq = fit(sci, group_time=1.0, frame_time=1.0, common=common, limit_near=math.inf)
+        _, _, gdq = fit(sci, group_time=1.0, frame_time=1.0, common=common, limit=3.75, **ALONE)
         found[common] = np.mean([gdq[i, g, y, x] > 0 for i, g, y, x, _ in hits])
     assert found[True] > found[False] + 0.2
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jwcal.core.tile import in_turn
-from jwcal.detector1.jump.shapes import Regions, ellipse_pixels, expanded
+from jwcal.detector1.jump.shapes import Ellipse, Regions, ellipse_pixels, expanded
 from jwcal.kernels.regions import clear_runs, find_runs, keep_runs
 
 SATURATED, JUMP = 2, 4
@@ -118,7 +118,8 @@ def flag_snowballs(gdq, rules, cores=None, mask_halo=None, single=None, spread=N
     found = 0
     largest = 2 * rules.max_extended_radius
     search = _Search(gdq, rules, None if single is None else single.runs, spread or in_turn)
-    ahead, before = None, []
+    ahead = None
+    before: list[Ellipse] = []
     for g in range(1, ngroup):
         now = search.cores(g) if ahead is None else ahead
         ahead = None

@@ -13,22 +13,15 @@ from jwcal.kernels.optimal import RampModel, fit_optimal
 
 log = logging.getLogger(__name__)
 
-# From this many integrations on their common rate is better known than that of any one of them.
-MANY = 5
+# From this many integrations on their common rate is better known than that of any one of them; weak
+# single hits are found then, and pairs need less help.
+MANY, PAIR_EXTRA = 5, 0.5
 # A jump that averaging spreads over two differences can lie at more places.
 SPLIT_EXTRA = 0.2
 
 PARAMS = (
     Param("find_jumps", bool, True, "OPTIMAL: look for jumps (those already flagged are always used)."),
-    Param("jump_threshold", float, 3.75, "OPTIMAL: significance of a jump.", unit="sigma", min=2.0),
-    Param(
-        "jump_threshold_common",
-        float,
-        4.3,
-        f"OPTIMAL: the same when {MANY} or more integrations share a rate.",
-        unit="sigma",
-        min=2.0,
-    ),
+    Param("jump_threshold", float, 4.5, "OPTIMAL: significance of a jump.", unit="sigma", min=2.0),
     Param(
         "jump_threshold_split",
         float,
@@ -42,15 +35,25 @@ PARAMS = (
         "search_neighbors",
         bool,
         True,
-        "OPTIMAL: look closer at the eight neighbours of a jump in the same group.",
+        "OPTIMAL: look closer where the eight neighbours have a jump in the same group, or nearly.",
     ),
     Param(
         "jump_threshold_neighbor",
         float,
         2.5,
-        "OPTIMAL: significance of a jump next to a jump.",
+        "OPTIMAL: significance of a jump next to one of 16 sigma; less next to a smaller one, 2 at least.",
         unit="sigma",
         min=1.0,
+    ),
+    Param(
+        "jump_threshold_pair",
+        float,
+        4.5,
+        f"OPTIMAL: root of the summed squares of the significance of two neighbours, 2 or more each; {PAIR_EXTRA} "
+        f"more when {MANY} or more integrations share a rate.",
+        unit="sigma",
+        min=3.0,
+        max=7.0,
     ),
     Param(
         "common_rate",
@@ -59,6 +62,7 @@ PARAMS = (
         "OPTIMAL: one rate for all integrations of a pixel in the weights and in the search.",
     ),
     Param("quantization_noise", bool, True, "OPTIMAL: add the noise of rounding averages to whole DN."),
+    Param("ipc_noise", bool, True, "OPTIMAL: read noise as the correction of IPC has left it (IPCVAR)."),
     Param("reset_noise", float, 0.0, "OPTIMAL: noise of the level after a reset.", unit="DN", min=0.0),
     Param("debias_search", bool, True, "OPTIMAL: add back what the search takes from ramps without jumps."),
     Param("small_count_errors", bool, True, "OPTIMAL: widen Poisson errors that rest on few counts."),
@@ -89,12 +93,15 @@ def ramp_model(exposure, p, no_gain):
     if "fitopt" in exposure.wanted:
         raise UsageError("ramp_fit: the optimal fit has no optional results; leave out --fitopt")
     meta = exposure.meta
-    many = p.common_rate and exposure.shape[0] >= MANY
-    limit = p.jump_threshold_common if many else p.jump_threshold
+    limit = p.jump_threshold
     split = limit + SPLIT_EXTRA if p.jump_threshold_split is None else p.jump_threshold_split
-    near, down = p.jump_threshold_neighbor if p.search_neighbors else math.inf, p.jump_threshold_down
+    near, pair, down = p.jump_threshold_neighbor, p.jump_threshold_pair, p.jump_threshold_down
+    if p.common_rate and exposure.shape[0] >= MANY:
+        pair += PAIR_EXTRA
+    if not p.search_neighbors:
+        near = pair = math.inf
     if not p.find_jumps:
-        limit = split = near = down = math.inf
+        limit = split = near = pair = down = math.inf
     return RampModel(
         group_time=meta["TGROUP"],
         frame_time=meta["TFRAME"],
@@ -103,9 +110,11 @@ def ramp_model(exposure, p, no_gain):
         limit=limit,
         limit_split=split,
         limit_near=near,
+        limit_pair=pair,
         limit_negative=down,
         common=p.common_rate,
         quantised=p.quantization_noise and meta["NFRAMES"] > 1,
+        noise_factor=meta.get("IPCVAR", 1.0) if p.ipc_noise else 1.0,
         reset_noise=p.reset_noise,
         # Without a superbias the level of a single reading means nothing.
         suppress_one_group=p.suppress_one_group or meta.get("INSTRUME") == "MIRI",
@@ -113,6 +122,13 @@ def ramp_model(exposure, p, no_gain):
         small_counts=p.small_count_errors,
         no_gain=no_gain,
     )
+
+
+def halo(model):
+    """Return how far the pixels are whose hits a fit looks at; `model` is a `RampModel` or None."""
+    if model is None:
+        return 0
+    return int(math.isfinite(model.limit_near)) + int(math.isfinite(model.limit_pair))
 
 
 def fit(tile, refs, p, plan):

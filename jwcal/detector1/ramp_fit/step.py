@@ -6,7 +6,6 @@ Sources: Fixsen et al. 2000, PASP 112, 1350 (weights of OLS_C); Brandt 2024, PAS
 """
 
 import logging
-from math import isfinite
 from types import SimpleNamespace
 
 import numpy as np
@@ -58,7 +57,7 @@ CHISQ = "likely_chisq"
     ],
     uses=("SCI", "GROUPDQ", "PIXELDQ", "ZEROFRAME", "AVDRKCUR"),
     span="exposure",
-    halo=lambda plan: 1 if plan.optimal and isfinite(plan.optimal.limit_near) else 0,
+    halo=lambda plan: optimal.halo(plan.optimal),
     needs_all_dnu=True,
 )
 def ramp_fit(tile, refs, p):

@@ -1,5 +1,5 @@
 /* Slopes of ramps by generalised least squares, with a search for jumps; see optimal.py, its twin. */
-#include "optimal_pixel.h"
+#include "optimal_near.h"
 
 #define CLOSER 0.8
 
@@ -165,12 +165,15 @@ INLINE void renew_block(struct block *b)
         b->signal[l] = renewed(b->chain.weight[l], b->chain.sum[l], b->signal[l]);
 }
 
-/* Marks lanes in which something may be found. */
+/* Marks lanes in which something may be found, and keeps what is below the limits. */
 INLINE void suspect(const struct tile *t, struct block *b, ptrdiff_t i, ptrdiff_t first, ptrdiff_t count,
                     double threshold, uint8_t *found)
 {
     const struct optimal_args *a = t->a;
     double slope[LANES], over[LANES], mark[LANES] = {0};
+    uint8_t weak[LANES];
+    float ratio[LANES];
+    double square[LANES], info[LANES];
     level_block(t, b, i, first, count, slope, over);
     for (ptrdiff_t j = 0; j < t->m; j++)
         for (ptrdiff_t k = 0; k < (j + 1 < t->m ? a->nparts : 1); k++) {
@@ -182,6 +185,8 @@ INLINE void suspect(const struct tile *t, struct block *b, ptrdiff_t i, ptrdiff_
                     hit(&b->chain, j, l, LANES, 1.0, 1, b->use, slope[l], over[l], &u, &know, &fits);
                     double above = u * u * (u > 0.0 ? a->scale_up : a->scale_down);
                     mark[l] = fits & (above > threshold * know) ? 1.0 : mark[l];
+                    square[l] = fits & (u > 0.0) ? u * u : 0.0;
+                    info[l] = know;
                 }
             } else {
                 for (ptrdiff_t l = 0; l < LANES; l++) {
@@ -190,8 +195,18 @@ INLINE void suspect(const struct tile *t, struct block *b, ptrdiff_t i, ptrdiff_
                     hit(&b->chain, j, l, LANES, part, 0, b->use, slope[l], over[l], &u, &know, &fits);
                     double above = u * u * (u > 0.0 ? a->scale_split : 0.0);
                     mark[l] = fits & (above > threshold * know) ? 1.0 : mark[l];
+                    square[l] = fits & (u > 0.0) ? u * u : 0.0;
+                    info[l] = know;
                 }
             }
+            if (!t->weak)
+                continue;
+            /* Two loops, for vectors of one width each. */
+            LANEWISE for (ptrdiff_t l = 0; l < LANES; l++)
+                ratio[l] = weakness(square[l], info[l]);
+            LANEWISE for (ptrdiff_t l = 0; l < LANES; l++)
+                weak[l] = (uint8_t)(int32_t)ratio[l];
+            memcpy(t->weak + ((i * a->nparts + k) * t->m + j) * t->npix + first, weak, (size_t)count);
         }
     for (ptrdiff_t l = 0; l < count; l++)
         found[l] = mark[l] > 0.0;
@@ -245,6 +260,8 @@ INLINE void search(struct tile *t, struct block *b, struct item *x, ptrdiff_t i,
         if (!found[l])
             continue;
         b->signal[l] = settle(t, x, i, first + l, b->signal[l], own);
+        if (t->weak)
+            weigh(t, x, i, first + l, b->signal[l]);
         if (!own)
             keep_item(t, x, i, first + l, b->signal[l]);
     }
@@ -268,17 +285,20 @@ JW_WIDE static void find_own(struct tile *t, struct block *b, struct item *x)
 JW_WIDE static void find_common(struct tile *t, struct block *b, struct item *x)
 {
     double *trust = t->trust;
+    uint8_t *weak = t->weak;
     for (ptrdiff_t first = 0; first < t->npix; first += LANES) {
         ptrdiff_t count = t->npix - first < LANES ? t->npix - first : LANES;
         double guess[LANES];
         start(t, b, first, count);
         memcpy(guess, b->signal, sizeof guess);
         t->trust = NULL;
+        t->weak = NULL;
         for (ptrdiff_t i = 0; i < t->a->nint; i++) {
             memcpy(b->signal, guess, sizeof guess);
             search(t, b, x, i, first, count, 0, CLOSER * CLOSER);
         }
         t->trust = trust;
+        t->weak = weak;
         for (ptrdiff_t l = 0; l < count; l++)
             t->signal[first + l] = agree(t, first + l, 1);
         for (ptrdiff_t i = 0; i < t->a->nint; i++) {
@@ -286,57 +306,6 @@ JW_WIDE static void find_common(struct tile *t, struct block *b, struct item *x)
             search(t, b, x, i, first, count, 0, 1.0);
         }
     }
-}
-
-/* Mark the neighbours of what was found, then look at them. */
-static void look_near(struct tile *t, struct item *x)
-{
-    const struct optimal_args *a = t->a;
-    ptrdiff_t npix = t->npix, m = t->m;
-    for (ptrdiff_t i = 0; i < a->nint; i++) {
-        uint8_t *any = t->any + i * npix;
-        memset(any, 0, (size_t)npix);
-        for (ptrdiff_t j = 0; j < m; j++) {
-            const uint8_t *event = t->event + (i * m + j) * npix;
-            uint8_t *close = t->close + (i * m + j) * npix;
-            for (ptrdiff_t p = 0; p < npix; p++) {
-                uint64_t eight;
-                if (p + 8 <= npix && (memcpy(&eight, event + p, 8), eight == 0)) {
-                    p += 7;
-                    continue;
-                }
-                if (!event[p] || event[p] == NEGATIVE)
-                    continue;
-                ptrdiff_t y = p / a->nx, c = p % a->nx;
-                for (ptrdiff_t yy = y > 0 ? y - 1 : 0; yy <= y + 1 && yy < a->ny; yy++)
-                    for (ptrdiff_t cc = c > 0 ? c - 1 : 0; cc <= c + 1 && cc < a->nx; cc++)
-                        if (yy != y || cc != c) {
-                            close[yy * a->nx + cc] |= (uint8_t)(1u << (event[p] - 1));
-                            any[yy * a->nx + cc] = 1;
-                        }
-            }
-        }
-    }
-    for (ptrdiff_t i = 0; i < a->nint; i++)
-        for (ptrdiff_t p = 0; p < npix; p++) {
-            if (!t->any[i * npix + p])
-                continue;
-            double signal = t->signal[a->common ? p : i * npix + p];
-            open_item(t, x, i, p);
-            for (;;) {
-                ptrdiff_t place = 0, number = leave(t, x->event, x->use, i, p);
-                uint8_t code = 0;
-                solve_item(t, &x->chain, x->use, x->diff, signal, p);
-                if (!(best(t, x, number, i, p, 1, &place, &code) > 1.0))
-                    break;
-                x->event[place] = code;
-                t->event[(i * m + place) * npix + p] = code;
-            }
-            if (a->common && !t->lone[i * npix + p]) {
-                t->weight[i * npix + p] = x->chain.weight[0];
-                t->sum[i * npix + p] = x->chain.sum[0];
-            }
-        }
 }
 
 /* The signal of a single integration where jumps have changed it. */
@@ -377,24 +346,23 @@ INLINE void taken(const struct tile *t, const struct block *b, ptrdiff_t i, ptrd
             const double *w = b->chain.w + j * LANES;
             for (ptrdiff_t l = 0; l < LANES; l++)
                 tail[l] = far - down;
-            if (a->near)
-                for (ptrdiff_t l = 0; l < count; l++)
-                    tail[l] = (flags[l] >> k & 1u ? a->tail_near : far) - down;
+            for (ptrdiff_t l = next_set(flags, 0, count); l < count; l = next_set(flags, l + 1, count))
+                tail[l] = (flags[l] >> k & 1u && flags[l] >> 4 ? a->tail_near[flags[l] >> 4] : far) - down;
             if (k == 0)
                 for (ptrdiff_t l = 0; l < LANES; l++) {
                     double u, know;
                     int fits;
                     hit(&b->chain, j, l, LANES, 1.0, 1, b->use, 0.0, over[l], &u, &know, &fits);
-                    double add = total[l] + tail[l] * w[l] / sqrt(know);
-                    total[l] = fits ? add : total[l];
+                    float part_of = (float)w[l] / sqrtf((float)know);
+                    total[l] = fits ? total[l] + tail[l] * (double)part_of : total[l];
                 }
             else
                 for (ptrdiff_t l = 0; l < LANES; l++) {
                     double u, know;
                     int fits;
                     hit(&b->chain, j, l, LANES, part, 0, b->use, 0.0, over[l], &u, &know, &fits);
-                    double add = total[l] + tail[l] * (part * w[l] + rest * w[l + LANES]) / sqrt(know);
-                    total[l] = fits ? add : total[l];
+                    float part_of = (float)(part * w[l] + rest * w[l + LANES]) / sqrtf((float)know);
+                    total[l] = fits ? total[l] + tail[l] * (double)part_of : total[l];
                 }
         }
 }
@@ -564,7 +532,7 @@ JW_API int jw_fit_optimal(const struct optimal_args *a)
     size_t planes = 6 + (a->common ? 1 + 4 * nint : nint);
     size_t rows = (2 + CHAIN_ROWS) * LANES + 3 + 2 * CHAIN_ROWS;
     size_t doubles = planes * npix + nint * m + rows * m + 5 * nint * LANES;
-    size_t bytes = (3 * m + 2) * nint * npix + 2 * npix + m;
+    size_t bytes = ((3 + (a->pair ? (size_t)a->nparts : 0)) * m + 2) * nint * npix + 2 * npix + m;
     double *space = malloc(doubles * sizeof(double));
     uint8_t *flags = calloc(bytes, 1);
     if (!space || !flags) {
@@ -604,6 +572,8 @@ JW_API int jw_fit_optimal(const struct optimal_args *a)
     t.any = t.lone + nint * npix;
     t.good = t.any + nint * npix;
     x.event = t.good + 2 * npix;
+    if (a->pair)
+        t.weak = x.event + m;
     for (size_t l = 0; l < LANES; l++)
         b.signal[l] = 0.0;
     prepare(&t);
@@ -612,8 +582,15 @@ JW_API int jw_fit_optimal(const struct optimal_args *a)
         find_common(&t, &b, &x);
     else
         find_own(&t, &b, &x);
-    if (a->near)
+    memset(t.any, 0, nint * npix);
+    if (a->pair) {
+        mark_pairs(&t);
         look_near(&t, &x);
+    }
+    if (a->near) {
+        mark_near(&t);
+        look_near(&t, &x);
+    }
     if (!a->common)
         renew(&t, &x);
     for (ptrdiff_t p = 0; a->common && p < t.npix; p++)

@@ -13,6 +13,9 @@
 #define CHAIN_ROWS 8
 #define MOST_PARTS 4
 #define NEGATIVE 255u
+#define CLASSES 16  /* of what a neighbour says: 0 for one of a pair, then by octaves of its size */
+#define STEPS 8.0f  /* of a squared significance that is kept in a byte */
+#define LEAST 32.0f /* the smallest that is kept, 2 sigma */
 /* Lanes know nothing of each other, which the compiler cannot see from pointers alone. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define LANEWISE _Pragma("GCC ivdep")
@@ -39,12 +42,13 @@ struct optimal_args {
     uint32_t *ints_dq;
     ptrdiff_t sci_int, sci_group, gdq_int, gdq_group, zero_int;
     ptrdiff_t nint, ngroup, ny, nx, nparts;
-    double group_time, nframes, shared, rounding, reset_noise;
+    double group_time, nframes, shared, rounding, noise_factor, reset_noise;
     double first_time, first_variance, frame_time;                 /* the last in group times */
-    double limit, scale_up, scale_down, scale_split, scale_near;   /* 1 / limit^2 */
-    double tail_up, tail_down, tail_split, tail_near;
+    double limit, scale_up, scale_down, scale_split; /* 1 / limit^2 */
+    double tail_up, tail_down, tail_split;
+    double scale_near[CLASSES], tail_near[CLASSES];
     double parts[MOST_PARTS]; /* 1, and what averaging can leave of a jump in its first difference */
-    int32_t common, suppress, unbiased, small_counts, near;
+    int32_t common, suppress, unbiased, small_counts, near, pair; /* the last 0, or of two bytes */
     uint32_t no_gain;
 };
 
@@ -136,6 +140,15 @@ INLINE void hit(const struct chain *c, ptrdiff_t j, ptrdiff_t l, ptrdiff_t n, do
     *u = part * u0 + rest * u1;
     *know = part * part * know0 + rest * rest * know1 + 2.0 * part * rest * mixed;
     *fits = (use[p] * use[q] > 0.0) & (*know > DEGENERATE * (c->g[p] + c->g[q]));
+}
+
+/* Squared significance of a rise, of which a byte is kept, 0 below the least; `square` is 0 for anything
+   else. */
+INLINE float weakness(double square, double know)
+{
+    float ratio = (float)square * STEPS / (float)know;
+    ratio = ratio >= LEAST ? ratio : 0.0f;
+    return ratio < 255.0f ? ratio : 255.0f;
 }
 
 INLINE double renewed(double weight, double sum, double signal)

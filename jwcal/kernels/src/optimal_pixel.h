@@ -9,7 +9,9 @@
 struct tile {
     const struct optimal_args *a;
     ptrdiff_t m, npix;
-    uint8_t *use, *event, *close; /* [nint][m][npix] */
+    uint8_t *use, *event;         /* [nint][m][npix] */
+    uint8_t *close;               /* the same: bits of templates to look closer for, and class << 4 */
+    uint8_t *weak;                /* [nint][nparts][m][npix]: what is below the limits, or NULL */
     uint8_t *lone, *any;          /* [nint][npix] */
     uint8_t *good;                /* [2][npix] */
     double *gain, *read, *single, *reset, *dark;
@@ -56,11 +58,9 @@ INLINE void level(const struct tile *t, double weight, double sum, ptrdiff_t i, 
     *slope = (sum + belief) * *over;
 }
 
-INLINE double scale_of(const struct optimal_args *a, ptrdiff_t k, double u, int near)
+INLINE double scale_of(const struct optimal_args *a, ptrdiff_t k, double u)
 {
-    double up = near ? a->scale_near : k ? a->scale_split : a->scale_up;
-    double down = near || k ? 0.0 : a->scale_down;
-    return u > 0.0 ? up : down;
+    return u > 0.0 ? (k ? a->scale_split : a->scale_up) : k ? 0.0 : a->scale_down;
 }
 
 /* The k-th smallest of n values, none of them NaN; those before it are not larger. */
@@ -168,10 +168,12 @@ static double best(const struct tile *t, const struct item *x, ptrdiff_t number,
             int fits;
             if (!a->common && number <= 1 + (k > 0))
                 continue;
-            if (near && !(t->close[(i * t->m + j) * t->npix + p] >> k & 1u))
+            unsigned close = near ? t->close[(i * t->m + j) * t->npix + p] : 0u;
+            if (near && !(close >> k & 1u))
                 continue;
             hit(&x->chain, j, 0, 1, a->parts[k], k == 0, x->use, slope, over, &u, &know, &fits);
-            double score = fits ? u * u * scale_of(a, k, u, near) / know : 0.0;
+            double up = near ? (u > 0.0 ? a->scale_near[close >> 4] : 0.0) : scale_of(a, k, u);
+            double score = fits ? u * u * up / know : 0.0;
             if (score > most) {
                 most = score;
                 *place = j;
@@ -201,7 +203,7 @@ static int drop(const struct tile *t, struct item *x, ptrdiff_t i, ptrdiff_t p)
         ptrdiff_t k = code == NEGATIVE ? 0 : code - 1;
         hit(&x->other, j, 0, 1, a->parts[k], k == 0, x->trial, slope, over, &u, &know, &fits);
         if (fits)
-            score = u * u * scale_of(a, k, u, 0) / know;
+            score = u * u * scale_of(a, k, u) / know;
         if (score < least) {
             least = score;
             place = j;
@@ -281,6 +283,24 @@ static double settle(const struct tile *t, struct item *x, ptrdiff_t i, ptrdiff_
     return x->signal;
 }
 
+/* What is left below the limits of one pixel with jumps. */
+static void weigh(const struct tile *t, struct item *x, ptrdiff_t i, ptrdiff_t p, double signal)
+{
+    const struct optimal_args *a = t->a;
+    double slope, over;
+    leave(t, x->event, x->use, i, p);
+    solve_item(t, &x->chain, x->use, x->diff, signal, p);
+    level(t, x->chain.weight[0], x->chain.sum[0], i, p, &slope, &over);
+    for (ptrdiff_t k = 0; k < a->nparts; k++)
+        for (ptrdiff_t j = 0; j + (k > 0) < t->m; j++) {
+            double u, know;
+            int fits;
+            hit(&x->chain, j, 0, 1, a->parts[k], k == 0, x->use, slope, over, &u, &know, &fits);
+            t->weak[((i * a->nparts + k) * t->m + j) * t->npix + p]
+                = (uint8_t)(int32_t)weakness(fits & (u > 0.0) ? u * u : 0.0, know);
+        }
+}
+
 /* Slope of a single reading, its variance, and the Poisson and read parts of that. */
 static double lonely(const struct tile *t, ptrdiff_t i, ptrdiff_t p, const double *signal, double *variance,
                      double *spread, double *read)
@@ -334,8 +354,8 @@ static void prepare(struct tile *t)
     for (ptrdiff_t p = 0; p < t->npix; p++) {
         double gain = a->gain[p], noise = (double)a->rnoise[p] * gain, square = gain * gain;
         t->gain[p] = gain;
-        t->single[p] = noise * noise * 0.5;
-        t->read[p] = t->single[p] / a->nframes + a->rounding * square;
+        t->single[p] = noise * noise * 0.5 * a->noise_factor;
+        t->read[p] = t->single[p] / a->nframes + a->rounding * square * a->noise_factor;
         t->reset[p] = a->reset_noise * a->reset_noise * square;
         t->middle[p] = NAN;
         t->dark[p] = a->dark ? (double)a->dark[p] * a->group_time : 0.0;

@@ -17,10 +17,12 @@ def noisy(nint=2, ngroup=8, *, seed=1, hits=60):
     rng = np.random.default_rng(seed)
     step = rng.normal(10, 5, (nint, ngroup, *SHAPE))
     place = tuple(rng.integers(0, n, hits) for n in step.shape)
-    # Tracks of three pixels, so that neighbours matter where tiles meet.
+    # Strong and weak tracks of three pixels, so that neighbours matter where tiles meet.
     for shift in range(3):
         at = (*place[:2], (place[2] + shift) % SHAPE[0], place[3])
         step[at] += [400, 18, 16][shift]
+        weak = (*place[:2], (place[2] + 11 - shift) % SHAPE[0], (place[3] + 15) % SHAPE[1])
+        step[weak] += [24, 24, 17][shift]
     return np.cumsum(step, axis=1).astype(np.float32)
 
 
