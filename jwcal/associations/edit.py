@@ -4,7 +4,7 @@ import copy
 import shutil
 from pathlib import Path
 
-from jwcal.associations.tools import ROLES
+from jwcal.associations.roles import MEMBERS
 from jwcal.core.errors import InputError, OutputError, UsageError
 
 
@@ -31,8 +31,8 @@ def add(data, files, role="science", product=None):
     UsageError
         If the role is not known, no product has the name, or a file is a member already.
     """
-    if role not in ROLES:
-        raise UsageError(f"role {role} is none of {', '.join(ROLES)}")
+    if role not in MEMBERS:
+        raise UsageError(f"role {role} is none of {', '.join(MEMBERS)}")
     out = copy.deepcopy(data)
     for each in _products(out, product):
         there = {member["expname"] for member in each["members"]}

@@ -3,8 +3,7 @@
 import re
 
 from jwcal.associations.constraints import VERBS
-from jwcal.associations.roles import CHECKS
-from jwcal.associations.tools import ROLES as MEMBERS
+from jwcal.associations.roles import CHECKS, MEMBERS
 
 WAYS = ("level2", "special", "direct", "nod", "level3", "science")
 FINISH = ("imprints", "nods", "catalogue", "nod spectra")

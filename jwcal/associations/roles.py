@@ -2,6 +2,11 @@
 
 from jwcal.associations.pool import EMPTY
 
+# Roles of members ("exptype" in files).
+MEMBERS = (
+    "science", "background", "psf", "imprint", "sourcecat", "segmap", "direct_image", "target_acquisition", "selfcal",
+    "autoflat", "autowave", "dark", "flat", "engineering",
+)  # fmt: skip
 CHECKS = ("nrs_fixed_slit_path", "nrs_ifu_path", "nrs_lamp_path", "nrc_coron_detector", "nis_soss_filter")
 _DECISIVE = ("detector", "filter", "grating", "fxd_slit", "opmode", "lamp", "subarray", "pupil")
 

@@ -8,12 +8,9 @@ from jwcal import __version__
 from jwcal.associations.finish import GOOD
 from jwcal.associations.output import violations
 from jwcal.associations.pool import Pool
+from jwcal.associations.roles import MEMBERS
 from jwcal.core.errors import InputError, UsageError
 
-ROLES = (
-    "science", "background", "psf", "imprint", "sourcecat", "segmap", "direct_image", "target_acquisition", "selfcal",
-    "autoflat", "autowave", "dark", "flat", "engineering",
-)  # fmt: skip
 _NEED = {"coron3": "psf", "ami3": "psf"}
 
 
@@ -61,7 +58,7 @@ def _product_findings(product, kind, folder):
         yield f"{label}: no science member"
     if kind in _NEED and _NEED[kind] not in roles:
         yield f"{label}: no {_NEED[kind]} member"
-    for role in sorted(set(roles) - set(ROLES)):
+    for role in sorted(set(roles) - set(MEMBERS)):
         yield f"{label}: exptype {role} is not known"
     for file in files:
         if "/" in file:
@@ -188,8 +185,8 @@ def _entry(given):
     name, mark, role = given.rpartition(":")
     if not mark or "/" in role:
         name, role = given, "science"
-    if role not in ROLES:
-        raise UsageError(f"{given}: role {role} is none of {', '.join(ROLES)}")
+    if role not in MEMBERS:
+        raise UsageError(f"{given}: role {role} is none of {', '.join(MEMBERS)}")
     return {"expname": name, "exptype": role}
 
 
