@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROGRAM, ROOT
+from tests.planning.programs import program
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -30,13 +31,14 @@ def blocks(language):
 def place(tmp_path, exposure):
     """Folder as the README supposes it: an exposure, its references, and jwcal on the PATH."""
     (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "jwcal"
-    program.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
-    program.chmod(0o755)
+    jwcal = tmp_path / "bin" / "jwcal"
+    jwcal.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
+    jwcal.chmod(0o755)
     folder = tmp_path / "work"
     folder.mkdir()
     shutil.copy(exposure.uncal, folder / "x_uncal.fits")
     shutil.copytree(exposure.refs, folder / "refs")
+    (folder / "program.xml").write_text(program())
     return folder
 
 
@@ -66,7 +68,11 @@ def test_every_block_is_of_a_kind_that_is_run():
 @pytest.mark.parametrize("number", range(len(blocks("sh"))))
 def test_shell(number, place):
     run(["bash", "-euo", "pipefail", "-c", blocks("sh")[number]], place)
-    made = [*place.glob("x_rate.fits"), *place.glob("star/*_cal.fits")]
+    made = [
+        *place.glob("x_rate.fits"),
+        *place.glob("star/*_cal.fits"),
+        *place.glob("asn/*_image3_*_asn.json"),
+    ]
     assert len(made) == 1
     assert made[0].stat().st_size > 0
 
@@ -121,10 +127,19 @@ def test_crontab(place):
     lines = (ROOT / "examples" / "crontab").read_text().splitlines()
     (entry,) = [line for line in lines if line.startswith("*")]
     (place / "raw").mkdir()
-    (place / "rate").mkdir()
-    shutil.copy(place / "x_uncal.fits", place / "raw" / f"{NIGHT[0]}_uncal.fits")
-    run(["bash", "-c", entry.split(None, 5)[5]], place, DATA=str(place))
-    assert (place / "rate" / f"{NIGHT[0]}_rate.fits").exists()
+    shutil.copy(ROOT / "examples" / "night.mk", place)
+    raw = place / "raw" / f"{NIGHT[0]}_uncal.fits"
+    shutil.copy(place / "x_uncal.fits", raw)
+    half = place / "raw" / f"{NIGHT[1]}_uncal.fits"
+    half.write_bytes(raw.read_bytes()[:9000])
+    command, rate = ["bash", "-c", entry.split(None, 5)[5]], place / "rate" / f"{NIGHT[0]}_rate.fits"
+    subprocess.run(command, cwd=place, env=environment(place, DATA=str(place)), check=False, timeout=200)
+    done = rate.stat().st_mtime_ns
+    assert "truncated" in (place / "jwcal.log").read_text()
+    half.write_bytes(raw.read_bytes())
+    run(command, place, DATA=str(place))
+    assert (place / "rate" / f"{NIGHT[1]}_rate.fits").exists()
+    assert rate.stat().st_mtime_ns == done
 
 
 def test_condor_arguments(place):

@@ -12,6 +12,7 @@ import io
 import re
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -28,7 +29,7 @@ _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 # "label (Obs 12)", "Observation 12" for one without a label, or a list such as "[25][label (Obs 12)]".
 _OBSERVATION_OF = re.compile(r"\(Obs (\d+)\)(?=$|[\],])|^Observation (\d+)$")
 # An exported program of 500 observations has 10 MB; more than this is not a program.
-_LIMIT = 500_000_000
+_LIMIT = 200_000_000
 # Tiles of a mosaic that are believed without a list of them.
 _TILES = 999
 
@@ -68,6 +69,8 @@ def read_program(path):
         prd=root.get("PRDVersion", ""),
         path=name,
     )
+    if program.number == "00000":
+        program.problems.append(Problem(0, "the file has no program number: names begin with jw00000"))
     _add_targets(program, _first(root, "Targets"))
     for group in root.iter("ObservationGroup"):
         for element in group.iterfind("Observation"):
@@ -109,12 +112,19 @@ def number(element, *names, default=None):
 
 def _bytes_of(path, name):
     try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(_LIMIT + 1)
+        else:
+            with Path(path).open("rb") as file:
+                data = file.read(_LIMIT + 1)
         if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-    except (OSError, EOFError) as error:
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+                data = file.read(_LIMIT + 1)
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: cannot be read: {reason}") from error
+    if len(data) > _LIMIT:
+        raise InputError(f"{name}: more than {_LIMIT} bytes: not a program of APT")
     return data
 
 
@@ -132,14 +142,17 @@ def _xml_of(data, name):
                 found = archive.read(info)
                 if b"JwstProposal" in found[:20_000]:
                     return found
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError
+    ) as error:  # fmt: skip
         raise InputError(f"{name}: damaged .aptx file: {error}; export the program again from APT") from error
     raise InputError(f"{name}: no XML of a JWST program in this archive; save it as .aptx from APT")
 
 
 def _parse(data, name):
-    # Entities of one's own have no place in a program and can grow without bound.
-    if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
+    # Entities of one's own have no place in a program and can grow without bound.  UTF-16 has zeros between.
+    letters = data.replace(b"\0", b"")
+    if b"<!ENTITY" in letters or b"<!DOCTYPE" in letters:
         raise InputError(f"{name}: declares a document type: not a program of APT")
     try:
         root = ET.fromstring(data)  # noqa: S314 - no document types, see above

@@ -30,6 +30,7 @@ from jwcal.planning.model import Problem, Visit
 from jwcal.planning.naming import name_visit
 from jwcal.planning.templates import (
     MOST,
+    MOST_FRAMES,
     UnpredictableError,
     coron,
     engineering,
@@ -121,6 +122,7 @@ def _one_tile(observation, program):
     exposures = list(islice(function(observation, element, program), MOST + 1))
     if len(exposures) > MOST:
         raise UnpredictableError(f"more than {MOST} exposures, which no visit can hold")
+    _check_frames(exposures)
     if parallel.is_pure(observation):
         exposures = list(parallel.pure(exposures))
     if not exposures:
@@ -132,6 +134,16 @@ def _one_tile(observation, program):
         exposure.is_psf = exposure.is_psf or observation.is_psf
         exposure.bkgdtarg = exposure.bkgdtarg or observation.is_background
     return exposures
+
+
+def _check_frames(exposures):
+    for exposure in exposures:
+        for detector in exposure.detectors:
+            _, ngroups, nints = exposure.readout_of(detector)
+            if max(ngroups, 1) * max(nints, 1) > MOST_FRAMES:
+                raise UnpredictableError(
+                    f"an exposure of {ngroups} groups and {nints} integrations, which no visit can hold"
+                )
 
 
 def _tiles(observation, exposures):
@@ -243,12 +255,9 @@ def _visits_of_report(observation, tiles, reported, program):
         for exposure in exposures:
             predicted.setdefault((tile, exposure.config), []).append(exposure)
     points = [
-        (visit, point.tile, point.config)
-        for visit in reported
-        for point in visit.points
-        if not point.parallel and point.tile
+        (visit, point) for visit in reported for point in visit.points if not point.parallel and point.tile
     ]
-    asked = Counter(point[1:] for point in points)
+    asked = Counter((point.tile, point.config) for _, point in points)
     wrong = [
         key
         for key in predicted.keys() | asked.keys()
@@ -264,14 +273,16 @@ def _visits_of_report(observation, tiles, reported, program):
         return []
     at_point = {key: len(exposures) // asked[key] for key, exposures in predicted.items()}
     found: dict[int, Visit] = {}
-    for visit, tile, config in points:
+    for visit, point in points:
         own = found.setdefault(visit.number, Visit(visit.number, ()))
-        if not own.exposures and any(point.kind == "T_ACQ" for point in visit.points):
+        if not own.exposures and any(each.kind == "T_ACQ" for each in visit.points):
             own.exposures += copy.deepcopy(acquisitions)
-        waiting = predicted[tile, config]
-        own.exposures += waiting[: at_point[tile, config]]
-        del waiting[: at_point[tile, config]]
-        own.tiles = tuple(dict.fromkeys((*own.tiles, tile)))
+        key = point.tile, point.config
+        taken, predicted[key] = predicted[key][: at_point[key]], predicted[key][at_point[key] :]
+        for exposure in taken:
+            exposure.offset = point.offset
+        own.exposures += taken
+        own.tiles = tuple(dict.fromkeys((*own.tiles, point.tile)))
     return list(found.values())
 
 
@@ -282,7 +293,9 @@ def _name(observation, visit, program):
     if observation.parallel_set:
         try:
             for _, run in groupby(list(visit.exposures), key=lambda exposure: exposure.tile):
-                parallels += parallel.coordinated(observation, list(run), program, TEMPLATES)
+                beside = list(parallel.coordinated(observation, list(run), program, TEMPLATES))
+                _check_frames(beside)
+                parallels += beside
         except UnpredictableError as error:
             problem = Problem(observation.number, str(error))
             if problem not in program.problems:

@@ -185,6 +185,9 @@ class Exposure:
     order : int
         Running number in the visit over all instruments; the exposures of coordinated parallels that
         are taken at the same time have the same one.  Set by the expansion.
+    offset : (float, float) or None
+        Where a pointing report has the telescope (arcsec in the Ideal frame of the aperture of the prime
+        instrument), None without one.
     fxd_slit, lamp, opmode, coronmsk : str
         Keywords of the same name; "" where they do not apply.
     msa_config : str
@@ -215,6 +218,7 @@ class Exposure:
     number: int = 1
     parallel: str = ""
     order: int = 0
+    offset: tuple[float, float] | None = None
     fxd_slit: str = ""
     lamp: str = ""
     opmode: str = ""

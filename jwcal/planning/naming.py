@@ -4,8 +4,9 @@ A visit file has numbered groups, a group sequences (one for each instrument tha
 sequence numbered activities; an activity that takes a dither pattern takes one exposure at every point.
 
 - Group 01 is the slew and the acquisition of the guide star.
-- Target acquisition is group 02; the exposures follow in the next group, for some templates after a small
-  move, which comes between the two images of NIRCam that confirm the acquisition where there are such.
+- Target acquisition is group 02, and each one of several of MIRI a group; the exposures follow in the next
+  group, for some templates after a small move, which comes between the two images of NIRCam that confirm the
+  acquisition where there are such.  The four images of NIRISS are one activity.
 - A wait for a start time is a group before the exposures: moving targets, time series with a phase.
 - Without coordinated parallels all exposures are activities of one group.  Between them are activities
   without exposures: a change of the subarray (NIRCam) before the first exposure of the subarray, and a small
@@ -16,8 +17,9 @@ sequence numbered activities; an activity that takes a dither pattern takes one 
 Certain, as visit files and archived names of flight agree: the two layouts, activities of one group in steps
 of one and of two, numbers of exposures in a pattern (programs 1134, 1135, 1147; 1063, 1345, 1727, 2221,
 2736), the moves after an acquisition (data/planning/names.toml), the images that confirm it (1075, 1194,
-1386), the wait of moving targets (1252, 1373) and of time series (1366, 1541, 2783), the change of the
-subarray (1373, 1666), NIRSpec with NIRCam beside it (1180), grisms of NIRISS (1324, 1448).
+1386), acquisitions of NIRISS (1092), of MIRI coronagraphs (1386, 1668) and NIRSpec (1128, 1386, 1970, 2124),
+the wait of moving targets (1252, 1373) and of time series (1366, 1541, 2783), the change of the subarray
+(1373, 1666), NIRSpec with NIRCam beside it (1180), grisms of NIRISS (1324, 1448).
 Estimated: waits for other reasons (links of observations, windows) put all groups one higher, which the
 program does not tell; where an observation of NIRCam changes between subarrays; mosaics of several tiles in
 one visit with a dither pattern; what data/planning/names.toml lists as estimated.
@@ -33,6 +35,9 @@ from jwcal.planning.templates.common import table
 # Group of the first exposure: group 01 is the guide star.
 FIRST = 2
 _CONFIRM = "NRC_TACONFIRM"
+# Acquisition in the wide aperture of NIRSpec, and the image that confirms it.
+_WIDE = frozenset(("NRS_WATA", "NRS_TACONFIRM"))
+_FOUR = "the groups of more than two acquisitions, and so of what follows, are an estimate"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -63,8 +68,8 @@ def name_visit(exposures, *, waits=False):
     template = science[0].template if science else ""
     grouped = template in own["groups"]["templates"] or any(exposure.parallel for exposure in exposures)
     step, subarray, before = 0, acquired[-1].subarray if acquired else "FULL", None
-    if acquired and science and science[0].exp_type != _CONFIRM:
-        step = own["moves"].get(template, 0)
+    if acquired and science:
+        step = _moves(acquired[-1], science[0])
     for _, run in groupby(science, key=lambda exposure: (exposure.tile, exposure.config)):
         configured = list(run)
         first = configured[0]
@@ -79,6 +84,7 @@ def name_visit(exposures, *, waits=False):
         if first.instrument == "NIRCAM" and first.subarray != subarray:
             within, step = (within + 1, step) if grouped else (within, step + 1)
         doubt = own["estimated"].get(template, "") if acquired or before is not None else ""
+        doubt = doubt or (_FOUR if group > FIRST + 2 + waits else "")
         subarray, before = first.subarray, configured[-1]
         step += 1
         for at, exposure in enumerate(configured, 1):
@@ -89,17 +95,34 @@ def name_visit(exposures, *, waits=False):
     _name_parallels(exposures)
 
 
+def _moves(acquisition, first):
+    """Activities (int) between the acquisition and the first exposure: moves, changes of the subarray."""
+    if first.exp_type == _CONFIRM:
+        return 0
+    # The wide aperture that a bright star is acquired in is one of the fixed slits: no move to itself.
+    if acquisition.exp_type in _WIDE and first.fxd_slit == "S1600A1":
+        return 0
+    own = table("names")
+    return own["moves"].get(first.template, 0) + (
+        acquisition.exp_type in _WIDE and first.template in own["wide"]["templates"]
+    )
+
+
 def _name_acquisitions(exposures):
     """Name the exposures of target acquisition; return the group (int) that follows them."""
-    step = 0
-    for at, exposure in enumerate(exposures):
-        if at == 0 and exposure.instrument == "NIRCAM" and exposure.subarray != "FULL":
-            step += 1
-        if at == 0 or exposure.exp_type != exposures[at - 1].exp_type:
-            step += 1
-        exposure.group, exposure.activity = f"{FIRST:02d}", base36(step)
-        exposure.number = 1 + sum(other.activity == exposure.activity for other in exposures[:at])
-    return FIRST + 1 if exposures else FIRST
+    group, step, count = FIRST, 0, 0
+    for before, exposure in zip([None, *exposures], exposures, strict=False):
+        count += 1
+        if before is None:
+            # Before them a subarray is set (NIRCam), or shutters are (an image that verifies the pointing).
+            subarray = exposure.instrument == "NIRCAM" and exposure.subarray != "FULL"
+            step = 1 + (subarray or exposure.exp_type == "NRS_IMAGE")
+        elif exposure.exp_type == "MIR_TACQ" == before.exp_type:
+            group, step, count = group + 1, 1, 1
+        elif exposure.exp_type != before.exp_type and exposure.instrument != "NIRISS":
+            step, count = step + 1, 1
+        exposure.group, exposure.activity, exposure.number = f"{group:02d}", base36(step), count
+    return group + 1 if exposures else FIRST
 
 
 def _name_parallels(exposures):

@@ -15,7 +15,7 @@ _FLOAT = r"[-+]?\d+\.\d*"
 # offsets, level and type.
 _ROW = re.compile(
     r"^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\d+)\s(.*?)\s*"
-    rf"({_FLOAT})\s+({_FLOAT})\s+(?:{_FLOAT}\s+){{8}}(\S+)\s+(\S+)"
+    rf"({_FLOAT})\s+({_FLOAT})\s+(?:{_FLOAT}\s+){{6}}({_FLOAT})\s+({_FLOAT})\s+(\S+)\s+(\S+)"
 )
 
 
@@ -39,6 +39,8 @@ class Point:
         Number of the target in the program.
     ra, dec : float
         Degrees.
+    offset : (float, float)
+        IdlX and IdlY: place of the target in the Ideal frame of the aperture (arcsec).
     level : str
         What moved the telescope: TARGET, TILE, FILTER, DITHER, SUBDITHER, ...
     kind : str
@@ -55,6 +57,7 @@ class Point:
     target_number: int
     ra: float
     dec: float
+    offset: tuple[float, float]
     level: str
     kind: str
     parallel: bool = False
@@ -123,5 +126,5 @@ def _point(line, where):
     if row is None:
         raise InputError(f"{where}: not a line of a pointing report: {line.strip()[:60]!r}")
     target, tile, config, dither = (int(row[i]) for i in range(1, 5))
-    numbers = float(row[8]), float(row[9])
-    return Point(target, tile, config, dither, row[5], int(row[6]), *numbers, row[10], row[11])
+    ra, dec, x, y = (float(row[i]) for i in range(8, 12))
+    return Point(target, tile, config, dither, row[5], int(row[6]), ra, dec, (x, y), row[12], row[13])

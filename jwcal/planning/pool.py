@@ -21,6 +21,12 @@ _PSF_KINDS = {
     "mir_4qpm": "coronagraphy",
     "mir_lyot": "coronagraphy",
 }
+# Exposures with PATTTYPE "none" where there is no pattern; others have none at all.  Source: JWST Keyword
+# Dictionary of the archive, PATTTYPE of each mode: those with the default NONE.
+_SAY_NONE = frozenset((
+    "NRC_IMAGE", "NRC_FLAT", "NRC_WFSS", "NRC_CORON", "NIS_IMAGE", "NIS_WFSS", "NIS_AMI", "NIS_EXTCAL", "MIR_IMAGE",
+    "MIR_LYOT", "MIR_4QPM", "MIR_MRS", "NRS_IFU", "NRS_FIXEDSLIT", "NRS_MSASPEC",
+))  # fmt: skip
 
 
 def make_pool(program, raws):
@@ -138,7 +144,7 @@ def _cells(program, raw):
         "module": detector.module,
         "filter": detector.filter,
         "pupil": detector.pupil,
-        "patttype": _pattern(exposure),
+        "patttype": _pattern(raw),
         "pattstrt": dither.start if many else 0,
         "numdthpt": dither.points if many else 0,
         "pattsize": dither.size,
@@ -171,11 +177,11 @@ def _shutters(raw):
     return {"msastate": f"primarypark_{state}", "msametfl": "f" if state == "ALLOPEN" else "t"}
 
 
-def _pattern(exposure):
-    """PATTTYPE; without a pattern pools have "none", for NIRISS nothing."""
-    dither = exposure.dither
-    found = (exposure.instrument == "NIRSPEC" and dither.nod_type) or dither.pattern
-    return "" if found == "NONE" and exposure.instrument == "NIRISS" else found
+def _pattern(raw):
+    """PATTTYPE of a raw file."""
+    dither = raw.exposure.dither
+    found = (raw.exposure.instrument == "NIRSPEC" and dither.nod_type) or dither.pattern
+    return "" if found == "NONE" and raw.exp_type not in _SAY_NONE else found
 
 
 def _visit_type(observation, exposure, moving):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from jwcal.associations.names import file_name
-from jwcal.planning import sizes
+from jwcal.planning import grids, sizes
 
 _RESAMPLED = frozenset(("mir_image", "nrc_image", "nis_image", "fgs_image"))
 _SLITLESS = frozenset(("nrc_wfss", "nis_wfss", "mir_wfss"))
@@ -235,8 +235,8 @@ class _Level3:
         )
         self.first = self.first or made.name
 
-    def _named(self, root, suffix, pipeline, extension="fits", note="", count=1):
-        size = sizes.combined_bytes(self.raws, suffix)
+    def _named(self, root, suffix, pipeline, extension="fits", note="", count=1, part=None, raws=None):
+        size = sizes.combined_bytes(raws or self.raws, suffix, part)
         if count is None:
             size = (None, note)
         self._put(f"{root}_{suffix}.{extension}", suffix, pipeline, self.raws, size, note, count)
@@ -300,9 +300,9 @@ class _Level3:
             self._named(self.name, "x1d", "spec3")
             self._named(self.name, "c1d", "spec3")
         elif self.kind in _CUBES:
-            for root in self._cubes():
-                self._named(root, "s3d", "spec3")
-                self._named(root, "x1d", "spec3")
+            for root, part, raws in self._cubes():
+                self._named(root, "s3d", "spec3", part=part, raws=raws)
+                self._named(root, "x1d", "spec3", part=part, raws=raws)
             self._each(self.science, "crf", "spec3")
         elif "{source_id}" in self.name:
             self._sources()
@@ -312,32 +312,40 @@ class _Level3:
             self._each(self.science, "crf", "spec3", "slitless")
 
     def _cubes(self):
-        """Names of the cubes: one for every channel and band, or grating and filter."""
+        """Cubes: for every channel and band, or grating and filter, the name, these, its raw files (list)."""
+        of_part: dict[tuple[str, str], list] = {}
+        for raw in self.raws:
+            for part in self._parts(raw.detector):
+                of_part.setdefault(part, []).append(raw)
         if self.kind == "nrs_ifu":
-            base = self.name
-            head, _, last = base.rpartition("_")
-            base = head if last in _GRATINGS else base
-            pairs = {(raw.detector.grating.lower(), raw.detector.filter.lower()): None for raw in self.raws}
-            return [f"{base}_{grating}-{name}" for grating, name in pairs]
-        parts = {
-            (channel, band)
-            for raw in self.raws
-            for channel, band in zip(raw.detector.channel, _bands(raw.detector), strict=False)
-        }
+            head, _, last = self.name.rpartition("_")
+            base = head if last in _GRATINGS else self.name
+            return [
+                (f"{base}_{grating}-{name}", (grating, name), raws)
+                for (grating, name), raws in of_part.items()
+            ]
+        ordered = sorted(
+            of_part.items(), key=lambda each: (each[0][0], (*_BANDS, each[0][1]).index(each[0][1]))
+        )
         return [
-            f"{self.name}_ch{channel}-{band}"
-            for channel, band in sorted(parts, key=lambda each: (each[0], (*_BANDS, each[1]).index(each[1])))
+            (f"{self.name}_ch{channel}-{band}", (channel, band), raws) for (channel, band), raws in ordered
         ]
+
+    def _parts(self, detector):
+        if self.kind == "nrs_ifu":
+            return [(detector.grating.lower(), detector.filter.lower())]
+        return zip(detector.channel, grids.bands_of(detector), strict=False)
 
     def _sources(self):
         """One set of products for every source: slitlets of the MSA, or fixed slits that are open."""
         for root, note, count in self._roots():
             for suffix in ("cal", "crf", "s2d", "x1d"):
-                size = sizes.combined_bytes(self.raws, suffix) if suffix == "x1d" else (None, "")
                 if count is None:
                     size = (None, note)
-                elif suffix != "x1d":
+                elif suffix in ("cal", "crf"):
                     size = (None, "cut-outs follow the traces of the slits")
+                else:
+                    size = sizes.combined_bytes(self.raws, suffix)
                 self._put(f"{root}_{suffix}.fits", suffix, "spec3", self.raws, size, note, count)
 
     def _roots(self):
@@ -371,12 +379,6 @@ class _Level3:
         return ["s200b1" if slit == "s200b1" else "a", *path] in paths
 
 
-def _bands(detector):
-    """Band of each channel of an MRS detector; crossed settings have two."""
-    parts = detector.band.lower().split("-") if detector.band else [""]
-    return parts * 2 if len(parts) == 1 else parts
-
-
 def _is_dark(exp_type):
     kind = exp_type.lower()
     return kind.endswith("_dark") or kind.startswith("mir_dark")
@@ -398,7 +400,7 @@ def _spec2(raw, apart):
             return ["cal"]
         return ["cal", "s3d" if raw.exposure.opmode.lower() == "ifu" else "s2d", "x1d"]
     if kind in _SLITLESS:
-        return ["cal", "bsub", "x1d"]
+        return ["cal", "x1d"]
     if kind in _CUBES:
         return ["cal", "s3d", "x1d"]
     return ["cal", "s2d", "x1d"] if kind in _SLITS else ["cal", "x1d"]

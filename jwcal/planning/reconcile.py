@@ -24,6 +24,9 @@ _VISIT = re.compile(r"jw\d{5}(\d{3})(\d{3})_")
 _COMBINED = re.compile(r"jw\d{5}-[a-z](\d{3,4})_")
 _SEGMENT = re.compile(r"-seg\d{3}(?=_)")
 _CANDIDATE = re.compile(r"([-_]c)\d{4}(?=[-_])")
+# Products of exposures that pipelines write if they are asked to.  Source: jwst documentation, pipelines
+# detector1, image2, spec2, spec3.
+_OPTIONAL = frozenset(("ramp", "fitopt", "trapsfilled", "bsub", "bsubints", "esec", "mbsub"))
 # An exposure of the same light path is the same exposure; how long it was may have been changed.
 _PATH = ("exp_type", "filter", "pupil", "grating", "channel", "band")
 
@@ -225,6 +228,7 @@ class Reconciliation:
                 continue
             stages.add(product.stage)
             self._product(ARRIVED, product, arrival.name)
+        stems = {_stem(self._renamed(raw.name)) for raw in self.prediction.raws}
         numbered: dict[str, list[str]] = {}
         for name in expected:
             if _CANDIDATE.search(name):
@@ -239,6 +243,8 @@ class Reconciliation:
                 self._product(ARRIVED, product, arrival.name, name)
             elif pattern:
                 self._product(ARRIVED, pattern, arrival.name, pattern.name)
+            elif _stem(arrival.name) in stems and _suffix(arrival.name) in _OPTIONAL:
+                self.entries.append(self._entry(ARRIVED, arrival.name, detail="an optional product"))
             else:
                 self.entries.append(self._stranger(arrival))
         # A folder of raw files is no worse for having no mosaics: a stage counts once a file of it is there.
@@ -318,6 +324,10 @@ def _unique(arrivals):
 def _stem(name):
     told = _EXPOSURE.match(name)
     return told[0] if told else name
+
+
+def _suffix(name):
+    return name.rpartition("_")[2].partition(".")[0]
 
 
 def _place(name):

@@ -162,16 +162,13 @@ def _object(columns, row):
 def _aligned(columns, rows):
     cells = [list(columns)] + [
         [
-            size_text(cell) if "bytes" in name and cell != "" else _cell(cell)
+            size_text(cell) if "bytes" in name and not isinstance(cell, str) else _cell(cell)
             for name, cell in zip(columns, row, strict=True)
         ]
         for row in rows
     ]
     widths = [max(len(row[place]) for row in cells) for place in range(len(columns))]
-    right = [
-        all(isinstance(row[place], int | float | None) or row[place] == "" for row in rows)
-        for place in range(len(columns))
-    ]
+    right = [all(_is_number(row[place]) for row in rows) for place in range(len(columns))]
     return "".join(
         "  ".join(
             text.rjust(width) if to_right else text.ljust(width)
@@ -180,6 +177,10 @@ def _aligned(columns, rows):
         + "\n"
         for row in cells
     )
+
+
+def _is_number(cell):
+    return isinstance(cell, int | float | None) or cell in ("", "?") or cell.startswith("> ")
 
 
 def _cell(value):
@@ -212,8 +213,10 @@ def summary(prediction):
             "stage": stage, "products": words, "number": sum(each.count or 0 for each in mine),
             "patterns": sum(each.count is None for each in mine),
             "bytes": sum(each.size or 0 for each in mine),
+            "estimated_bytes": sum(each.size or 0 for each in mine if each.size_note),
             "of_unknown_size": sum(each.size is None for each in mine),
             "cpu_s": round(sum(each.cpu or 0 for each in runs), 1),
+            "memory_bytes": max((each.memory or 0 for each in runs), default=0) or None,
             "runs": len(runs), "of_unknown_cost": sum(each.cpu is None for each in runs),
         })  # fmt: skip
     return {
@@ -283,17 +286,10 @@ def _report_text(found, columns, rows):
         filter(None, (found["pi"], found["category"], f"cycle {found['cycle']}" if found["cycle"] else ""))
     )
     headings = (
-        "stage",
-        "products",
-        "number",
-        "patterns",
-        "bytes",
-        "of_unknown_size",
-        "runs",
-        "cpu_s",
-        "of_unknown_cost",
-    )
-    stages = [tuple(each[name] for name in headings) for each in found["stages"]]
+        "stage", "products", "number", "patterns", "bytes", "estimated_bytes", "of_unknown_size", "runs", "cpu_s",
+        "memory_bytes", "of_unknown_cost",
+    )  # fmt: skip
+    stages = [tuple(_bounded(each)[name] for name in headings) for each in found["stages"]]
     parts = [
         head + "\n" + (who + "\n" if who else ""),
         _aligned(
@@ -301,7 +297,7 @@ def _report_text(found, columns, rows):
         ),
         _aligned(headings, stages),
     ]
-    notes = [f"{found['associations']} associations"]
+    notes = [f"{found['associations']} associations", *_bounds(found["stages"])]
     if found["estimated_names"]:
         notes.append(f"{found['estimated_names']} raw files have estimated names (--list raw says why)")
     skipped = [each for each in found["observations"] if each["skipped"]]
@@ -311,6 +307,35 @@ def _report_text(found, columns, rows):
         for each in found["problems"]
     ]
     return "\n".join([*parts, "\n".join(notes) + "\n"])
+
+
+def _bounded(stage):
+    """Row of a stage: ">" before sums that leave something out, "?" for a sum of nothing that is known."""
+    shown = dict(stage)
+    if stage["of_unknown_size"]:
+        shown["bytes"] = f"> {size_text(stage['bytes'])}" if stage["bytes"] else "?"
+    if not stage["runs"]:
+        shown["cpu_s"] = shown["memory_bytes"] = ""
+    elif stage["of_unknown_cost"]:
+        shown["cpu_s"] = f"> {stage['cpu_s']}" if stage["cpu_s"] else "?"
+    return shown
+
+
+def _bounds(stages):
+    """Say what the sums leave out (list of str)."""
+    sizes, costs, runs = (
+        sum(each[name] for each in stages) for name in ("of_unknown_size", "of_unknown_cost", "runs")
+    )
+    told = []
+    if sizes:
+        told.append(
+            f"bytes are at least: {sizes} products or patterns of unknown size are not counted (--list products)"
+        )
+    if costs:
+        told.append(
+            f"cpu_s and memory are at least: {costs} of {runs} runs are of pipelines that jwcal does not have"
+        )
+    return told
 
 
 def _short(row):

@@ -108,7 +108,7 @@ def _report(*visits):
             1,
             number,
             [
-                Point(1, tile, config, dither, "NRCBS_FULL", 1, 0.0, 0.0, "DITHER", "SCIENCE")
+                Point(1, tile, config, dither, "NRCBS_FULL", 1, 0.0, 0.0, (0.0, 0.0), "DITHER", "SCIENCE")
                 for tile, config, dither in points
             ],
         )
@@ -148,6 +148,14 @@ def test_an_unknown_template_is_a_problem_and_the_rest_goes_on(predict):
         (2, "NircamImaging: which detectors of NIRCam module B read subarray SUB1 is not known"),
     ]
     assert {own.number for own, _, _ in found.exposures()} == {3}
+
+
+def test_an_exposure_without_end_is_a_problem(predict):
+    endless = nircam().replace("<nci:Integrations>2<", "<nci:Integrations>1e9<")
+    found = predict(observation(1, endless), observation(2))
+    assert [problem.observation for problem in found.problems] == [1]
+    assert "3 groups and 1000000000 integrations" in found.problems[0].text
+    assert {own.number for own, _, _ in found.exposures()} == {2}
 
 
 def test_moving_target(predict):

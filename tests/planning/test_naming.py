@@ -99,6 +99,52 @@ def test_interferometry_after_its_acquisition():
     )
 
 
+def test_images_of_one_acquisition_of_niriss_are_one_activity():
+    facts = {"acquisition": True, "instrument": "NIRISS", "template": "NirissSoss"}
+    acquired = [each for _ in range(3) for each in _take(0, **facts, exp_type="NIS_TACQ")]
+    acquired += _take(0, **facts, exp_type="NIS_TACONFIRM")
+    # As jw01092001001_02101_00004_nis and jw01092001001_03101_00001_nis of flight.
+    series = _take(1, template="NirissSoss", instrument="NIRISS", exp_type="NIS_SOSS")
+    assert _names(acquired + series)[3:] == ["02101_00004", "03101_00001"]
+
+
+def test_both_acquisitions_of_a_coronagraph_of_miri_are_groups():
+    coron = {"template": "MiriCoron", "instrument": "MIRI"}
+    acquired = [each for _ in range(2) for each in _take(0, **coron, acquisition=True, exp_type="MIR_TACQ")]
+    # As jw01386004001_04101_00001_mirimage of flight.
+    assert _names(acquired + _take(1, 2, **coron, exp_type="MIR_4QPM")) == [
+        "02101_00001", "03101_00001", "04101_00001", "04101_00002",
+    ]  # fmt: skip
+
+
+def test_four_acquisitions_leave_a_doubt():
+    coron = {"template": "MiriCoron", "instrument": "MIRI"}
+    for count, doubt in ((2, False), (4, True)):
+        images = [
+            each for _ in range(count) for each in _take(0, **coron, acquisition=True, exp_type="MIR_TACQ")
+        ]
+        science = _take(1, **coron, exp_type="MIR_4QPM")
+        _names(images + science)
+        assert bool(science[0].sure) is doubt
+
+
+@pytest.mark.parametrize(
+    ("template", "slit", "kind", "names"),
+    [
+        # As jw01128004001_03102, jw01386013001_03104, jw01970001001_02102 of flight.
+        ("NirspecFixedSlitSpectroscopy", "S200A1", "NRS_WATA", ["02101_00001", "03102_00001"]),
+        ("NirspecFixedSlitSpectroscopy", "S1600A1", "NRS_WATA", ["02101_00001", "03101_00001"]),
+        ("NirspecIFUSpectroscopy", "", "NRS_WATA", ["02101_00001", "03102_00001"]),
+        ("NirspecIFUSpectroscopy", "", "NRS_IMAGE", ["02102_00001", "03101_00001"]),
+        ("NirspecBrightObjectTimeSeries", "S1600A1", "NRS_WATA", ["02101_00001", "03101_00001"]),
+    ],
+)
+def test_spectra_of_nirspec_after_their_acquisition(template, slit, kind, names):
+    own = {"template": template, "instrument": "NIRSPEC"}
+    acquired = _take(0, **own, acquisition=True, exp_type=kind)
+    assert _names(acquired + _take(1, **own, fxd_slit=slit)) == names
+
+
 def test_two_grisms_of_niriss_with_one_image_between():
     exposures = _take(1) + _take(2) + _take(3, 2) + _take(4) + _take(5)
     assert _names(exposures)[-2:] == ["02105_00001", "02106_00001"]

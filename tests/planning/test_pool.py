@@ -1,3 +1,5 @@
+import pytest
+
 from jwcal.associations.pool import pool_text, read_pool
 from jwcal.planning.model import Exposure
 from jwcal.planning.pool import COLUMNS, candidates, make_pool
@@ -115,3 +117,19 @@ def test_every_science_exposure_is_in_an_association():
         if raw.exp_type == "NRS_FIXEDSLIT" and raw.detector.name == "NRS2"
     ]
     assert found.generator.orphans(found.associations) == dark_side
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (images(points=1), "none"),
+        (nirspec(2, "NRS_IFU", points=1), "none"),
+        (nirspec(2, "NRS_IFU", points=4, nod="4-POINT-NOD"), "4-point-nod"),
+        (nirspec(2, "NRS_BRIGHTOBJ", points=1), "null"),
+        (soss(), "null"),
+    ],
+    ids=["image", "cube", "nods", "bright object", "single object"],
+)
+def test_type_of_the_pattern(made, expected):
+    pool = pool_of(made)
+    assert {row[pool.at["patttype"]] for row in pool.rows} == {expected}

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import io
 import json
 import re
@@ -30,7 +31,19 @@ def test_summary(path, invoke):
     assert done.code == 0
     assert text.startswith("Program 01234: A & B\nAda Lovelace, GO, cycle 2\n")
     raws = next(line.split() for line in text.splitlines() if " raw files " in line)
-    assert raws[3:5] == ["120", "12"]
+    assert raws[3:6] == ["120", "12", ">"]
+    assert "bytes are at least: " in text
+    assert "cpu_s and memory are at least: " in text
+
+
+def test_sums_say_what_they_leave_out(path, invoke):
+    found = json.loads(invoke("predict", path, "--format", "json").out)
+    for stage in found["stages"]:
+        mine = [each for each in found["products_list"] if each["stage"] == stage["stage"]]
+        assert stage["bytes"] == sum(each["bytes"] or 0 for each in mine)
+        assert stage["estimated_bytes"] == sum(each["bytes"] or 0 for each in mine if each["size_note"])
+        assert stage["of_unknown_size"] == sum(each["bytes"] is None for each in mine)
+        assert stage["memory_bytes"] == (max((each["memory_bytes"] or 0 for each in mine), default=0) or None)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +101,22 @@ def test_standard_input(path, jwcal):
         (b"<Other/>", 3),
         (program().encode()[:900], 3),
         (b"PK\x03\x04cut short", 3),
+        (gzip.compress(program().encode())[:400] + bytes(200), 3),
+        (program().replace("?>\n", "?><!DOCTYPE a>", 1).replace("UTF-8", "UTF-16").encode("utf-16"), 3),
+        (gzip.compress(bytes(200_000_001), 1), 3),
         (re.sub("<Observation>.*</Observation>", "", program(), flags=re.DOTALL).encode(), 3),
     ],
-    ids=["empty", "text", "other XML", "truncated", "damaged archive", "no visits"],
+    ids=[
+        "empty",
+        "text",
+        "other XML",
+        "truncated",
+        "damaged archive",
+        "damaged gzip",
+        "document type",
+        "too large",
+        "no visits",
+    ],
 )
 def test_what_is_no_program(content, code, tmp_path, jwcal):
     wrong = tmp_path / "wrong.xml"

@@ -185,7 +185,7 @@ def test_slitless_spectra():
         "jw01234-o012_t001_niriss_f200w-gr150r_x1d.fits",
         "jw01234-o012_t001_niriss_f200w-gr150r_c1d.fits",
     } <= found
-    assert {f"jw01234012001_02102_00002_nis_{end}.fits" for end in ("cal", "bsub", "x1d")} <= found
+    assert {f"jw01234012001_02102_00002_nis_{end}.fits" for end in ("cal", "x1d")} <= found
     assert "jw01234-o012_t001_niriss_clear-f200w_cat.ecsv" in found
 
 
@@ -238,3 +238,48 @@ def test_whole_program_only_when_asked():
     two = (images(1), images(2))
     assert not any("-a3001" in name for name in names(*two))
     assert "jw01234-a3001_t001_nircam_clear-f277w_i2d.fits" in names(*two, discover=True)
+
+
+# What make_output_path of the pipelines of jwst 3.0.0 gives for these products, members and suffixes.
+OFFICIAL = {
+    "image": """
+        jw01234001001_02101_00001_nrcalong_cal.fits jw01234001001_02101_00001_nrcalong_i2d.fits
+        jw01234-o001_t001_nircam_clear-f277w_i2d.fits jw01234-o001_t001_nircam_clear-f277w_segm.fits
+        jw01234-o001_t001_nircam_clear-f277w_cat.ecsv jw01234001001_02101_00001_nrcalong_o001_crf.fits""",
+    "coronagraph": """
+        jw01234-c1000_t001_nircam_clear-f277w-sub320a335r_i2d.fits
+        jw01234-c1000_t001_nircam_clear-f277w-sub320a335r_psfstack.fits
+        jw01234010001_02101_00001_nrcalong_c1000_crfints.fits
+        jw01234010001_02101_00001_nrcalong_c1000_psfalign.fits
+        jw01234010001_02101_00001_nrcalong_c1000_psfsub.fits
+        jw01234011001_02101_00001_nrcalong_c1000_crfints.fits""",
+    "interferometry": """
+        jw01234-c1000_t001_niriss_clear-f200w-sub80_aminorm-oi.fits
+        jw01234010001_02101_00001_nis_c1000_ami-oi.fits jw01234011001_02101_00001_nis_c1000_psf-ami-oi.fits""",
+    "time series": """
+        jw01234-o009_t003_niriss_clear-gr700xd-substrip256_x1dints.fits
+        jw01234-o009_t003_niriss_clear-gr700xd-substrip256_whtlt.ecsv
+        jw01234009001_04101_00001-seg001_nis_o009_crfints.fits""",
+    "cubes": """
+        jw01234002001_02101_00001_mirifulong_cal.fits jw01234002001_02101_00001_mirifulong_s3d.fits
+        jw01234002001_02101_00001_mirifulong_x1d.fits jw01234-o002_t001_miri_ch1-short_x1d.fits
+        jw01234-o002_t001_miri_ch1-long_x1d.fits jw01234-o002_t001_miri_ch4-short_x1d.fits""",
+    "sources": """
+        jw01234-o007_s000012345_nirspec_f100lp-g140m_cal.fits jw01234-o007_s000012345_nirspec_f100lp-g140m_crf.fits
+        jw01234-o007_s000012345_nirspec_f100lp-g140m_s2d.fits jw01234-o007_s000012345_nirspec_f100lp-g140m_x1d.fits
+        """,
+}
+
+
+@pytest.mark.parametrize("kind", OFFICIAL)
+def test_names_are_those_of_the_official_pipelines(kind):
+    made = {
+        "image": lambda: [one()],
+        "coronagraph": lambda: with_star("NRC_CORON", "NircamCoron", LONG, "NIRCAM", "SUB320A335R"),
+        "interferometry": lambda: with_star("NIS_AMI", "NirissAmi", NIS, "NIRISS", "SUB80"),
+        "time series": lambda: [soss()],
+        "cubes": lambda: [mrs(2, 1)],
+        "sources": lambda: [nirspec(7, "NRS_MSASPEC", msa_config="a", opmode="MSASPEC")],
+    }
+    found = names(*made[kind](), sources={7: ["s000012345"]})
+    assert set(OFFICIAL[kind].split()) - found == set()

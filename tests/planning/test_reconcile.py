@@ -173,6 +173,17 @@ def test_products_count_once_one_of_their_stage_is_there():
     assert details.count(f"waits for {prediction.raws[-1].name}") == 2
 
 
+def test_optional_products_are_no_surprise():
+    prediction = Prediction(program(images()))
+    more = [
+        Arrival(f"jw01234001001_02101_{number}_nrca1_{suffix}.fits", "here")
+        for number, suffix in (("00001", "ramp"), ("00001", "strange"), ("00009", "ramp"))
+    ]
+    found = Reconciliation(prediction, [*arrivals_of(prediction), *more])
+    states = {entry.name: entry.state for entry in found.entries}
+    assert [states[each.name] for each in more] == ["arrived", "unexpected", "unexpected"]
+
+
 def test_products_follow_the_names_their_exposures_came_under():
     prediction = unsure(Prediction(program(images(1, points=1))))
     raws = arrivals_of(prediction)

@@ -53,6 +53,60 @@ def test_against_a_file_of_flight(shared):
     assert "grid" in note
 
 
+def test_against_a_rectified_spectrum_of_flight(shared):
+    path = shared / "data" / "science" / "jw01492-o005_s00004_nirspec_f100lp-g140m-s1600a1-sub2048_s2d.fits"
+    slit = nirspec(5, "NRS_FIXEDSLIT", points=6, fxd_slit="S1600A1", subarray="SUB2048")
+    size, note = sizes.combined_bytes(
+        [raw for raw in raw_files(program(slit)) if raw.detector.name == "NRS1"], "s2d"
+    )
+    assert (size, note[:5]) == (path.stat().st_size, "rough")
+
+
+def test_zero_frame_of_averaged_groups():
+    frame = 2 * 2048 * 2048
+    plain, averaged = (raw_of("NIRCAM", "NRCA1", 2048, 2048, 5, 3) for _ in range(2))
+    averaged.exposure.readpatt = "MEDIUM8"
+    (size, note), (more, why) = (sizes.exposure_bytes(raw, "uncal") for raw in (plain, averaged))
+    assert (note, "zero frame" in why) == ("", True)
+    assert 3 * frame <= more - size < 3 * frame + HEADERS
+    assert sizes.exposure_bytes(plain, "rate") == sizes.exposure_bytes(averaged, "rate")
+    averaged.exposure.instrument = "NIRISS"
+    assert sizes.exposure_bytes(averaged, "uncal")[0] == size
+
+
+def test_cubes_have_the_points_of_their_band():
+    found = {each.name: each for each in Prediction(program(mrs(2, 1))).products}
+    first, last = (found[f"jw01234-o002_t001_miri_ch{n}-short_s3d.fits"] for n in "14")
+    assert all(each.size_note.startswith("rough") for each in (first, last))
+    alone = {found[f"jw01234002001_02101_0000{n}_mirifushort_s3d.fits"].size for n in (1, 2)}
+    assert len(alone) == 1
+    # Spaxels of 0.13 and 0.35 arcsec on fields of 3.2 by 3.7 and 6.6 by 7.7, and half as many points.
+    assert 3 < first.size / last.size < 6
+    spectra = [found[each.name.replace("s3d", "x1d")].size for each in (first, last)]
+    assert spectra[0] - spectra[1] == pytest.approx(140 * (1050 - 542), abs=2880)
+
+
+def test_against_a_cube_of_flight():
+    # 51 by 49 by 972 are the axes of s3d of jw01409133001_02101_00001_nrs1, as a public listing has them.
+    raw, *_ = raw_files(program(nirspec(133, "NRS_IFU", "PRISM", "CLEAR", points=1)))
+    size, note = sizes.exposure_bytes(raw, "s3d")
+    assert note.startswith("rough")
+    assert size == pytest.approx(16 * 51 * 49 * 972, rel=0.1)
+
+
+def test_combined_images_grow_with_the_pointings_of_a_report():
+    made = program(images(points=2))
+    plain = Prediction(made).products
+    for at, (_, _, exposure) in enumerate(made.exposures()):
+        exposure.offset = (62.0 * at, -6.2 * at)
+    moved = {each.name: each for each in Prediction(made).products}
+    i2d = [each for each in plain if each.suffix == "i2d" and each.stage == 3]
+    assert [each.size_note for each in i2d] == ["at least: dithers make the field larger"] * 2
+    for each in i2d:
+        assert 1.4 < moved[each.name].size / each.size < 1.7
+        assert "pointing report" in moved[each.name].size_note
+
+
 def test_frames_with_interleaved_reference_pixels():
     raw, *_ = raw_files(program(nirspec(7, "NRS_MSASPEC", readpatt="NRSIRS2")))
     assert (raw.rows, raw.detector.rows) == (3200, 2048)
@@ -74,7 +128,7 @@ def test_what_is_unknown_has_a_reason():
     made = program(images(1), mrs(2, 1), nirspec(7, "NRS_MSASPEC", msa_config="a", opmode="MSASPEC"))
     found = Prediction(made).products
     unknown = [each for each in found if each.size is None]
-    assert {each.suffix for each in unknown} >= {"cat", "s3d", "s2d", "cal"}
+    assert {each.suffix for each in unknown} >= {"cat", "s2d", "cal"}
     assert all(each.size_note for each in unknown)
     assert all(each.size > 2880 and each.size % 2880 == 0 for each in found if each.size is not None)
 

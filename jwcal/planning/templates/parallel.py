@@ -69,6 +69,7 @@ def coordinated(observation, primes, program, templates):
                     tile=prime.tile,
                     dither=prime.dither,
                     order=prime.order,
+                    offset=prime.offset,
                     sequence=str(sequence),
                     parallel="coordinated",
                     moving=prime.moving,
