@@ -21,11 +21,12 @@ _PSF_KINDS = {
     "mir_4qpm": "coronagraphy",
     "mir_lyot": "coronagraphy",
 }
-# Exposures with PATTTYPE "none" where there is no pattern; others have none at all.  Source: JWST Keyword
-# Dictionary of the archive, PATTTYPE of each mode: those with the default NONE.
+# Exposures with PATTTYPE "none" where there is no pattern; others have none at all.  Sources: JWST Keyword
+# Dictionary of the archive (default of the mode), pools of ground tests for NRC_CORON and MIR_IMAGE; NRS_IFU
+# is taken to be like the other modes of NIRSpec.
 _SAY_NONE = frozenset((
     "NRC_IMAGE", "NRC_FLAT", "NRC_WFSS", "NRC_CORON", "NIS_IMAGE", "NIS_WFSS", "NIS_AMI", "NIS_EXTCAL", "MIR_IMAGE",
-    "MIR_LYOT", "MIR_4QPM", "MIR_MRS", "NRS_IFU", "NRS_FIXEDSLIT", "NRS_MSASPEC",
+    "MIR_LYOT", "MIR_4QPM", "NRS_IFU", "NRS_FIXEDSLIT", "NRS_MSASPEC",
 ))  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def test_with_a_halo_of_their_own_only_cores_of_snowballs_grow(late):
     official, own = gdq.copy(), gdq.copy()
     flag_snowballs(official, SnowballRules())
     masked = []
-    flag_snowballs(own, SnowballRules(), mask_halo=lambda group, events: masked.extend(events))
+    flag_snowballs(own, SnowballRules(), mask_halo=lambda _group, events: masked.extend(events))
     assert len(masked) == 1
     for group in range(3, 6):
         assert ((official[group, 50:, :30] == SAT) > star[50:, :30]).any()

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.detector1.refpix.test_step import border, exposure, to_detector
 
 from jwcal.core.errors import ReferenceFileError
 from jwcal.detector1.refpix.sirs import read_kernels, side_templates
 from jwcal.detector1.refpix.step import refpix
+from tests.detector1.refpix.test_step import border, exposure, to_detector
 
 asdf = pytest.importorskip("asdf")
 FLAT = np.full((4, 1025), 0.5)
