@@ -70,8 +70,8 @@ def start_writing(fd):
         function(fd, 0, 0, _WRITE)
 
 
-def write_all(fd, data):
-    """Write all of a buffer to a descriptor, however many calls it takes.
+def write_all(fd, data, label="standard output"):
+    """Write all of a buffer to a descriptor, however many calls it takes; the label names it in errors.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def write_all(fd, data):
         except BrokenPipeError:
             raise
         except OSError as exc:
-            raise output_error("standard output" if fd == 1 else f"descriptor {fd}", exc) from None
+            raise output_error(label, exc) from None
 
 
 def wait_writable(fd):

@@ -232,7 +232,7 @@ class StreamTarget:
             data = os.pread(fd, min(CHUNK, end - done), done)
             if not data:
                 raise OutputError(f"{self.label}: the held-back output is incomplete")
-            write_all(self._out, data)
+            write_all(self._out, data, self.label)
             done += len(data)
 
     def abort(self):
