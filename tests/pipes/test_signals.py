@@ -49,6 +49,12 @@ main()
 """
 
 
+def hear():
+    """Undo what a shell does to jobs in the background, and nohup."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Run:
     """A run of detector1 with two outputs in a folder of their own."""
 
@@ -64,6 +70,7 @@ class Run:
         args = ["run", "detector1", source or str(self.exposure.uncal), "--refs", str(self.exposure.refs),
                 "-o", str(self.out / BOTH[0]), "--rateints", str(self.out / BOTH[1]), *more]  # fmt: skip
         env = {**os.environ, "MARK": str(self.mark), "SECONDS": str(seconds), "NUMBER": str(int(number))}
+        options.setdefault("preexec_fn", hear)
         return subprocess.Popen([*program, *args], stderr=subprocess.PIPE, env=env, **options)
 
     def start_slow(self, seconds, **options):
