@@ -75,10 +75,14 @@ def _from_file(name):
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     outside.append(name)
+    # Nothing is left beside the user's file, which may lie in a folder of data.
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as exc:
         raise UsageError(f"{path}: cannot be loaded: {type(exc).__name__}: {exc}") from exc
+    finally:
+        sys.dont_write_bytecode = kept
     if not hasattr(module, attribute):
         raise UsageError(f"{path}: has no {attribute}")
     return _check(getattr(module, attribute), name), f"{Path(path).name} sha256:{digest(path)}"
